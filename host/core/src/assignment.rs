@@ -1,0 +1,127 @@
+//! What control tells a worker to run, and what the worker tells back. Both are JSON over HTTP; the assignment is also a file on
+//! the worker's disk, so that the worker goes on when control is away.
+//!
+//! Must never: carry a credential, or a physical name.
+
+use crate::code::Code;
+use crate::manifest::PipelineSpec;
+use crate::name::{PipelineName, ProjectId, TenantId, TopicName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that a worker is to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Rises with every change.
+    pub generation: u64,
+    /// The pipelines; one that is missing is to be stopped.
+    pub pipelines: Vec<PipelineAssignment>,
+}
+
+/// Names one pipeline among all tenants'.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PipelineKey {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// In which project.
+    pub project: ProjectId,
+    /// Its name.
+    pub pipeline: PipelineName,
+}
+
+/// One pipeline to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineAssignment {
+    /// Which.
+    #[serde(flatten)]
+    pub key: PipelineKey,
+    /// Rises with every applied manifest.
+    pub revision: u64,
+    /// What to run.
+    pub spec: PipelineSpec,
+    /// Paused pipelines keep their positions and run nothing.
+    pub paused: bool,
+    /// Partitions of each input that have had a committed position: for these, a missing position is an error, never a reset.
+    pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+}
+
+/// What a worker says about all its pipelines, about once a second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// The worker's slot.
+    pub worker: String,
+    /// New at each start of the process: counters begin at zero with it.
+    pub boot: String,
+    /// The generation of the assignment it runs.
+    pub generation: u64,
+    /// Its pipelines.
+    pub pipelines: Vec<PipelineReport>,
+}
+
+/// How a pipeline fares on one worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineReport {
+    /// Which.
+    #[serde(flatten)]
+    pub key: PipelineKey,
+    /// Which revision runs.
+    pub revision: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Why it is not running, where it is not.
+    pub code: Option<Code>,
+    /// The same in words for the tenant.
+    pub message: Option<String>,
+    /// Records between the committed positions and the ends of the partitions that this worker owns.
+    pub lag: i64,
+    /// Partitions that this worker owns.
+    pub partitions: u32,
+    /// Committed since the worker's start.
+    pub totals: Totals,
+    /// Partitions of each input that have a committed position.
+    pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+}
+
+/// What a pipeline has done; only committed work counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Source records.
+    pub records_in: u64,
+    /// Records written to topics, dead letters left out.
+    pub records_out: u64,
+    /// Bytes of keys, values and headers read.
+    pub bytes_in: u64,
+    /// The same, written.
+    pub bytes_out: u64,
+    /// Records that became dead letters.
+    pub dead_letters: u64,
+    /// Fuel, faulty runs included.
+    pub fuel: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, more: Self) {
+        self.records_in += more.records_in;
+        self.records_out += more.records_out;
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
+        self.dead_letters += more.dead_letters;
+        self.fuel += more.fuel;
+    }
+}
+
+/// What a pipeline is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Fetching its modules, joining its group.
+    Starting,
+    /// Running, with or without records.
+    Running,
+    /// Paused by its tenant.
+    Paused,
+    /// Waiting to try again after a failure.
+    Backoff,
+    /// Stopped until its tenant or operator acts.
+    Failed,
+}

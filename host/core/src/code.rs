@@ -1,0 +1,162 @@
+//! The stable codes of everything that a person may be told, each with a page.
+//!
+//! A code never changes its meaning and is never used again. Its page is a section of `pages.md`, printed by
+//! `bulkhead explain CODE`; a code without a page fails a test.
+//! Must never: be the only thing that a person is shown; a sentence that says what to do goes with it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+const PAGES: &str = include_str!("pages.md");
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $status:literal, $title:literal;)*) => {
+        /// A stable code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = concat!($id, ": ", $title)] #[serde(rename = $id)] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// The code as shown, for instance `BH0101`.
+            pub fn id(self) -> &'static str {
+                match self { $(Code::$name => $id),* }
+            }
+
+            /// The HTTP status of a problem with this code. Codes of the record path, which HTTP only reports, have 200.
+            pub fn status(self) -> u16 {
+                match self { $(Code::$name => $status),* }
+            }
+
+            /// A few words that are the same for every occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    TokenMissing = "BH0001", 401, "No bearer token";
+    TokenInvalid = "BH0002", 401, "Token not accepted";
+    TokenExpired = "BH0003", 401, "Token expired";
+    Forbidden = "BH0004", 403, "Not allowed";
+    NotFound = "BH0005", 404, "Not found";
+    MethodNotAllowed = "BH0006", 405, "Method not allowed";
+    BadRequest = "BH0007", 400, "Request not understood";
+    RequestTooLarge = "BH0008", 413, "Request too large";
+    RequestTimeout = "BH0009", 408, "Request too slow";
+    Conflict = "BH0010", 409, "Conflict";
+    Unavailable = "BH0011", 503, "Temporarily unavailable";
+    Internal = "BH0012", 500, "Internal error";
+
+    NotWasm = "BH0101", 422, "Not WebAssembly";
+    CoreModule = "BH0102", 422, "A core module, not a component";
+    WrongWorld = "BH0103", 422, "A component of another world";
+    ImportNotGranted = "BH0104", 422, "Import without a grant";
+    ModuleTooLarge = "BH0105", 413, "Module too large";
+    UploadTruncated = "BH0106", 400, "Upload ended early";
+    CompileLimit = "BH0107", 422, "Compiling took too much";
+    ModuleInvalid = "BH0108", 422, "WebAssembly that does not validate";
+    DigestMismatch = "BH0109", 422, "Digest does not match";
+    ModuleInUse = "BH0110", 409, "Module in use";
+
+    ManifestInvalid = "BH0201", 422, "Manifest not accepted";
+    ManifestSyntax = "BH0202", 422, "Manifest not readable";
+    UnknownField = "BH0203", 422, "Unknown field";
+    Cycle = "BH0204", 422, "Stages form a cycle";
+    ModuleMissing = "BH0205", 422, "No such module";
+    OutputUndeclared = "BH0206", 422, "Undeclared stage or output";
+    TopicMissing = "BH0207", 422, "No such topic";
+    LimitExceeded = "BH0208", 422, "Above a limit";
+    FieldInvalid = "BH0209", 422, "Field not accepted";
+
+    StageTrapped = "BH0301", 200, "Stage trapped";
+    StageOutOfFuel = "BH0302", 200, "Record used up its fuel";
+    StageOutOfMemory = "BH0303", 200, "Stage used up its memory";
+    StageDeadline = "BH0304", 200, "Batch ran past its deadline";
+    StageMalformed = "BH0305", 200, "Stage broke the contract";
+    StageOutputTooLarge = "BH0306", 200, "Stage returned too much";
+    OutputRefused = "BH0307", 200, "Output not taken by its topic";
+    RecordRejected = "BH0308", 200, "Stage rejected the record";
+    StageInit = "BH0309", 200, "Stage did not start";
+    StateDependent = "BH0310", 200, "Fails only in company";
+    PipelineBackoff = "BH0311", 200, "Pipeline fails always and is backing off";
+
+    LogUnavailable = "BH0401", 503, "Log away";
+    TopicGone = "BH0402", 200, "Topic gone";
+    OffsetLost = "BH0403", 200, "Committed position lost";
+    Fenced = "BH0404", 200, "Fenced by another worker";
+    CommitUnknown = "BH0405", 200, "Commit outcome unknown";
+    FolderLocked = "BH0406", 503, "Data folder in use";
+    PartitionLeaderless = "BH0407", 200, "Partition without a leader";
+    LogCorrupt = "BH0408", 500, "Stored data fails its check";
+    LogRefused = "BH0409", 503, "Log refused the credentials or the request";
+    LaneStalled = "BH0410", 200, "Lane stalled";
+
+    ControlAway = "BH0501", 503, "Control away";
+    ModuleFetch = "BH0502", 200, "Module could not be fetched";
+    CacheRejected = "BH0503", 200, "Compiled code failed authentication";
+    CompilerFailed = "BH0504", 500, "Compiler could not run";
+
+    ConfigInvalid = "BH0601", 400, "Configuration not accepted";
+}
+
+impl Code {
+    /// The page of this code, as Markdown, without its heading.
+    pub fn page(self) -> Option<&'static str> {
+        let heading = format!("## {} ", self.id());
+        let (_, section) = PAGES.split_once(heading.as_str())?;
+        let (_, body) = section.split_once('\n')?;
+        let end = body.find("\n## ").unwrap_or(body.len());
+        Some(body[..end].trim())
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Code::ALL.iter().copied().find(|c| c.id().eq_ignore_ascii_case(text)).ok_or(UnknownCode)
+    }
+}
+
+/// A text that is no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such code; codes look like BH0101")]
+pub struct UnknownCode;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_page_that_says_what_to_do_and_every_page_a_code() {
+        for code in Code::ALL {
+            let page = code.page().unwrap_or_else(|| panic!("{code} has no page"));
+            assert!(page.contains("**What to do.**"), "{code} does not say what to do");
+            assert!(
+                PAGES.contains(&format!("## {} {}\n", code.id(), code.title())),
+                "{code}: heading differs from its title"
+            );
+        }
+        assert_eq!(PAGES.matches("\n## BH").count(), Code::ALL.len());
+    }
+
+    #[test]
+    fn codes_are_found_in_any_case_and_are_unique() {
+        assert_eq!("bh0101".parse(), Ok(Code::NotWasm));
+        assert_eq!("BH9999".parse::<Code>(), Err(UnknownCode));
+        let ids: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.id()).collect();
+        assert_eq!(ids.len(), Code::ALL.len());
+    }
+}

@@ -1,0 +1,14 @@
+//! Bulkhead's nouns: names, scopes, manifests, limits, columns, faults and error codes.
+//!
+//! Every other crate knows this one; it knows none of them, does no I/O and has no runtime.
+//! Must never: depend on a runtime, a database, a network or a sandbox.
+
+pub mod assignment;
+pub mod code;
+pub mod columns;
+pub mod fault;
+pub mod limits;
+pub mod manifest;
+pub mod name;
+pub mod scope;
+pub mod time;

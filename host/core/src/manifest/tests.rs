@@ -1,0 +1,103 @@
+//! What a manifest becomes, and everything that is refused, with its code.
+
+use super::*;
+
+const GOOD: &str = "
+apiVersion: bulkhead/v1
+kind: Pipeline
+name: flights
+inputs:
+  - topic: flights
+    start: {time: 2013-01-01T00:00:00Z}
+stages:
+  - name: last
+    module: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+    outputs: {out: {topic: enriched}}
+  - name: first
+    module: enrich:v1
+    config: {threshold: 15}
+    outputs: {late: {stage: last}, other: {topic: rest}}
+deadLetter: {topic: dead}
+";
+
+fn codes(text: &str) -> Vec<Code> {
+    parse(text).unwrap_err().into_iter().map(|error| error.code).collect()
+}
+
+#[test]
+fn stages_are_put_in_running_order_and_know_what_feeds_them() {
+    let text = GOOD.replace("start:", "to: [first]\n    start:");
+    let spec = parse(&text).unwrap();
+    assert_eq!(spec.stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["first", "last"]);
+    assert_eq!(spec.stages[0].inputs, [Feed::Input(0)]);
+    assert_eq!(spec.stages[1].inputs, [Feed::Output { stage: 0, output: 0 }]);
+    assert_eq!(spec.inputs[0].start, Start::TimeMs(1_356_998_400_000));
+    assert_eq!(spec.stages[0].settings, r#"{"threshold":15}"#);
+    assert_eq!(spec.topics().len(), 4);
+}
+
+#[test]
+fn json_is_read_too() {
+    let text = r#"{"apiVersion":"bulkhead/v1","kind":"Pipeline","name":"p","inputs":[{"topic":"a","start":{"offset":7}}],
+        "stages":[{"name":"s","module":"m","outputs":{"out":{"topic":"b"}}}],"deadLetter":{"topic":"d"}}"#;
+    let spec = parse(text).unwrap();
+    assert_eq!(spec.inputs[0].start, Start::Offset(7));
+    assert_eq!(spec.stages[0].module, ModuleRef::Tag("m".parse().unwrap(), "latest".parse().unwrap()));
+}
+
+#[test]
+fn every_mistake_has_its_code() {
+    let cases: [(&str, &str, Code); 12] = [
+        ("kind: Pipeline", "kind: Pipeline\ncolour: red", Code::UnknownField),
+        ("module: enrich:v1", "module: enrich:v1\n    modul: x", Code::UnknownField),
+        ("kind: Pipeline", "kind: [", Code::ManifestSyntax),
+        ("name: flights", "name: Flights", Code::FieldInvalid),
+        ("{topic: enriched}", "{stage: first}", Code::Cycle),
+        ("{stage: last}", "{stage: lst}", Code::OutputUndeclared),
+        ("config: {threshold: 15}", "limits: {memoryBytes: 999999999999}", Code::LimitExceeded),
+        ("config: {threshold: 15}", "limits: {fuelPerRecord: 0}", Code::LimitExceeded),
+        ("{topic: enriched}", "{topic: a/b}", Code::FieldInvalid),
+        ("{topic: rest}", "{topic: a, stage: last}", Code::FieldInvalid),
+        ("{time: 2013-01-01T00:00:00Z}", "{time: tomorrow}", Code::FieldInvalid),
+        ("name: first", "name: last", Code::FieldInvalid),
+    ];
+    for (from, to, code) in cases {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD, "{from} is not in the manifest");
+        let found = codes(&text);
+        assert!(found.contains(&code), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text =
+        GOOD.replace("name: flights", "name: F").replace("a: dead", "a: _").replace("{topic: rest}", "{topic: ''}");
+    assert!(codes(&text).len() >= 2);
+}
+
+#[test]
+fn an_unfed_stage_is_refused() {
+    let text = GOOD.replace("{stage: last}", "{topic: elsewhere}");
+    assert!(!codes(&text).is_empty());
+}
+
+#[test]
+fn resolving_names_every_missing_module() {
+    let spec = parse(&GOOD.replace("start:", "to: [first]\n    start:")).unwrap();
+    let errors = spec.clone().resolve(|_| None).unwrap_err();
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().all(|e| e.code == Code::ModuleMissing));
+    let digest = ModuleDigest::of(b"x");
+    assert_eq!(spec.resolve(|_| Some(digest)).unwrap().stages[0].module, digest);
+}
+
+#[test]
+fn a_resolved_spec_survives_json() {
+    let spec = parse(&GOOD.replace("start:", "to: [first]\n    start:"))
+        .unwrap()
+        .resolve(|_| Some(ModuleDigest::of(b"x")))
+        .unwrap();
+    let json = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), spec);
+}

@@ -1,0 +1,148 @@
+//! Physical names: what the log, the buckets and the disk call a tenant's things.
+//!
+//! [`TenantScope`] is the only maker of them, and their types have no other constructor, so that a function that reaches a
+//! tenant's data takes a proof of whose it is. A raw string for any of these does not compile.
+//! Must never: let two different (tenant, name) pairs make the same physical name, or show a physical name to a tenant.
+//!
+//! ```compile_fail
+//! let topic = bulkhead_core::scope::PhysicalTopic("other-tenant.orders".to_owned());
+//! ```
+
+use crate::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! physical {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as the outer system knows it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+physical!(
+    /// A topic as the log knows it: `tenant.topic`. A tenant name holds no dot, so the first dot ends it.
+    PhysicalTopic
+);
+physical!(
+    /// A consumer group as the log knows it, one for each pipeline. It begins with `_bulkhead.`, which no tenant's name or
+    /// prefix ACL can, so a tenant's own clients cannot join the group that runs its pipeline.
+    GroupId
+);
+physical!(
+    /// A producer's transactional id, stable for a worker's slot so that a successor fences its predecessor at once.
+    TransactionalId
+);
+physical!(
+    /// The object key of a module's bytes: `modules/tenant/hex`.
+    ModuleKey
+);
+
+/// Everything of one tenant is reached through a value of this type.
+///
+/// In a process that serves requests, only the policy check makes one; in a worker, only the assignment does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TenantScope {
+    tenant: TenantId,
+}
+
+impl TenantScope {
+    /// # Ambient authority
+    /// Grants access to everything of `tenant`. Call it where the caller's right to it has just been established.
+    pub fn assume(tenant: TenantId) -> Self {
+        Self { tenant }
+    }
+
+    /// Whose scope this is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Where the log keeps this topic.
+    pub fn topic(&self, name: &TopicName) -> PhysicalTopic {
+        PhysicalTopic(format!("{}.{name}", self.tenant))
+    }
+
+    /// The start of the physical names of all topics of this tenant, and of no other's.
+    pub fn topic_prefix(&self) -> String {
+        format!("{}.", self.tenant)
+    }
+
+    /// The tenant's own name of a physical topic, or `None` where it is not this tenant's.
+    pub fn topic_name(&self, physical: &str) -> Option<TopicName> {
+        physical.strip_prefix(&self.topic_prefix())?.parse().ok()
+    }
+
+    /// The consumer group that runs a pipeline.
+    pub fn group(&self, project: &ProjectId, pipeline: &PipelineName) -> GroupId {
+        GroupId(format!("_bulkhead.{}.{project}.{pipeline}", self.tenant))
+    }
+
+    /// Where a module's bytes are kept.
+    pub fn module(&self, digest: &ModuleDigest) -> ModuleKey {
+        ModuleKey(format!("modules/{}/{}", self.tenant, digest.hex()))
+    }
+}
+
+/// Names that belong to a worker rather than to a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkerScope {
+    slot: String,
+}
+
+impl WorkerScope {
+    /// The scope of the worker in this slot, for instance `pool-0`. Two live workers must not share a slot: the later one
+    /// fences the earlier.
+    ///
+    /// # Errors
+    /// Where the slot is not a valid name (see [`TenantId`]'s rule).
+    pub fn new(slot: &str) -> Result<Self, crate::name::NameError> {
+        let checked: TenantId = slot.parse()?;
+        Ok(Self { slot: checked.into() })
+    }
+
+    /// The transactional id of one of this worker's lanes.
+    pub fn lane(&self, lane: &str) -> TransactionalId {
+        TransactionalId(format!("_bulkhead.{}.{lane}", self.slot))
+    }
+
+    /// The slot's name.
+    pub fn slot(&self) -> &str {
+        &self.slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_tenants_never_share_a_physical_name() {
+        let short = TenantScope::assume("a".parse().unwrap());
+        let long = TenantScope::assume("a-b".parse().unwrap());
+        assert_ne!(short.topic(&"b.c".parse().unwrap()), long.topic(&"c".parse().unwrap()));
+        assert_eq!(short.topic_name("a-b.c"), None);
+        assert_eq!(short.topic_name("a.b.c"), Some("b.c".parse().unwrap()));
+    }
+
+    #[test]
+    fn groups_lie_outside_every_tenant_prefix() {
+        let scope = TenantScope::assume("acme".parse().unwrap());
+        let group = scope.group(&"default".parse().unwrap(), &"flights".parse().unwrap());
+        assert!(!group.as_str().starts_with(&scope.topic_prefix()));
+        assert!("_bulkhead".parse::<TenantId>().is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! The log: the port and its two implementations, Apache Kafka and an embedded log on SQLite.
+//!
+//! Must never: know what a tenant or a guest is; it moves columns between physical topics.
+
+mod port;
+
+pub use port::*;

@@ -1,0 +1,353 @@
+//! The port to the log: what the record path needs of one, with Kafka's semantics kept rather than watered down.
+//!
+//! All calls block and are made from threads that may. Two implementations, [`crate::kafka`] and [`crate::embedded`], pass one
+//! suite, [`crate::conformance`]. How exactly-once works across the port:
+//!
+//! 1. A [`Reader`] is a member of a consumer group. It gives batches of the partitions it owns, each with the *epoch* of
+//!    its assignment.
+//! 2. A [`Writer`] is one transactional producer. Outputs and the positions of several groups commit in one transaction.
+//!    At commit it checks, through each group's [`Membership`], that every epoch is still owned, and takes the group metadata then.
+//! 3. When a partition is to go, `poll` gives [`Event::Revoke`]; the group is held up until
+//!    [`Reader::acknowledge`], which the caller makes once its lanes have committed or dropped that partition's batches.
+//!
+//! Must never: reset a position that was once committed, deliver a batch of a partition after its revoke, or report
+//! `Committed` where it is not known.
+
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::scope::{GroupId, PhysicalTopic, TransactionalId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A log of topics.
+pub trait Log: Send + Sync + 'static {
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] where it exists.
+    fn create_topic(&self, topic: &PhysicalTopic, spec: &TopicSpec) -> Result<(), LogError>;
+
+    /// Deletes a topic with everything in it. Deleting one that is not there is no error.
+    fn delete_topic(&self, topic: &PhysicalTopic) -> Result<(), LogError>;
+
+    /// What a topic is like now; `None` where there is none. Asks the log each time: callers cache.
+    fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError>;
+
+    /// Physical names of all topics that start with `prefix`, sorted.
+    fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError>;
+
+    /// For each topic and partition, the offset after the last readable record (read committed). An empty list for a topic
+    /// that is not there.
+    fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError>;
+
+    /// The committed position of each partition of each topic, with open transactions waited for; `None` where there is none.
+    fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError>;
+
+    /// Forgets a group's positions. No error where there is no such group; [`Code::Conflict`] while it has members.
+    fn delete_group(&self, group: &GroupId) -> Result<(), LogError>;
+
+    /// Writes rows outside any transaction, durably when it returns: `outputs` whose `to` is ignored, made from `batch`.
+    /// Partitions are chosen by [`partition_of`].
+    fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError>;
+
+    /// Committed records of one partition from `from` on, without a group: at most `limits`, at least one if there is one.
+    /// Returns with what there is after `wait`. The second value is the offset to go on from.
+    fn read(
+        &self,
+        topic: &PhysicalTopic,
+        partition: i32,
+        from: Start,
+        limits: &BatchLimits,
+        wait: Duration,
+    ) -> Result<(RecordBatch, i64), LogError>;
+
+    /// Joins a group.
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>, LogError>;
+
+    /// Opens a transactional producer, fencing any other with this id.
+    fn writer(&self, id: &TransactionalId) -> Result<Box<dyn Writer>, LogError>;
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// How many partitions, at least 1.
+    pub partitions: i32,
+    /// Bytes of one record at most; `None` for the log's default (1 MiB).
+    pub max_record_bytes: Option<u32>,
+    /// How many brokers keep a copy; `None` for the log's default. The embedded log keeps one.
+    pub replicas: Option<i32>,
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Bytes of one record (key, value, headers and a little framing) at most.
+    pub max_record_bytes: usize,
+    /// Partitions that nobody leads at the moment: writes to these would stall.
+    pub leaderless: BTreeSet<i32>,
+}
+
+/// What a reader is to read.
+#[derive(Debug, Clone)]
+pub struct ReaderSpec {
+    /// The group to join.
+    pub group: GroupId,
+    /// The topics; a batch's `topic` is an index into these.
+    pub inputs: Vec<ReaderInput>,
+    /// How records are grouped.
+    pub batch: BatchLimits,
+    /// Bytes that the reader may hold which were not yet given to the caller.
+    pub queue_bytes: u64,
+}
+
+/// A topic that a reader reads.
+#[derive(Debug, Clone)]
+pub struct ReaderInput {
+    /// Which.
+    pub topic: PhysicalTopic,
+    /// Where to begin in a partition that never had a committed position.
+    pub start: Start,
+    /// Partitions that had one: if the log has lost it, that is [`Code::OffsetLost`].
+    pub initialised: BTreeSet<i32>,
+}
+
+/// A partition of one of a reader's inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// Index into [`ReaderSpec::inputs`].
+    pub topic: u16,
+    /// Partition.
+    pub partition: i32,
+}
+
+/// A member of a consumer group. Used by one thread, which must poll at least every few seconds to stay a member.
+pub trait Reader: Send {
+    /// Gives the next event, waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// [`Code::TopicGone`], [`Code::OffsetLost`] and [`Code::LogRefused`] end the reader: close it. Others are passing, and polling may
+    /// go on.
+    fn poll(&mut self, timeout: Duration) -> Result<Event, LogError>;
+
+    /// Lets go of partitions that a [`Event::Revoke`] named, once no batch of theirs can still commit.
+    fn acknowledge(&mut self, revoked: &[Source]) -> Result<(), LogError>;
+
+    /// Stops giving batches of these, though the reader stays their owner.
+    fn pause(&mut self, sources: &[Source]) -> Result<(), LogError>;
+
+    /// Undoes [`Reader::pause`], going on where the last batch ended.
+    fn resume(&mut self, sources: &[Source]) -> Result<(), LogError>;
+
+    /// Goes to this offset, dropping what was fetched: for a batch that must be read again.
+    fn seek(&mut self, source: Source, offset: i64) -> Result<(), LogError>;
+
+    /// What a writer needs at commit.
+    fn membership(&self) -> Arc<dyn Membership>;
+
+    /// Leaves the group at once, so that others take over without waiting. Batches given and not committed are void.
+    fn close(self: Box<Self>);
+}
+
+/// What `poll` gives.
+#[derive(Debug)]
+pub enum Event {
+    /// Nothing within the time.
+    Idle,
+    /// Partitions are now this reader's. Each has a committed position, made from [`ReaderInput::start`] where there was none.
+    Assigned(Vec<Assigned>),
+    /// Partitions must go: answer with [`Reader::acknowledge`]. No batch of theirs comes any more.
+    Revoke {
+        /// Which.
+        sources: Vec<Source>,
+        /// They are gone already (the session ran out): their batches can no longer commit.
+        lost: bool,
+    },
+    /// Records of one owned partition.
+    Batch(Fetched),
+}
+
+/// A partition that a reader now owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assigned {
+    /// Which.
+    pub source: Source,
+    /// Never used twice by one reader.
+    pub epoch: u64,
+    /// Its committed position.
+    pub position: i64,
+}
+
+/// Records of one partition.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The partition.
+    pub source: Source,
+    /// Epoch of its assignment.
+    pub epoch: u64,
+    /// The records; may be empty where only `next` moved (transaction markers).
+    pub batch: RecordBatch,
+    /// The position to commit when the batch is done: past gaps and markers.
+    pub next: i64,
+}
+
+/// A group's side of a commit.
+pub trait Membership: Send + Sync {
+    /// The group.
+    fn group(&self) -> &GroupId;
+
+    /// Whether this source is still owned in this epoch. Takes the lock that a revoke takes.
+    fn owns(&self, source: Source, epoch: u64) -> bool;
+
+    /// For the implementation's own writer, which casts it to what it made.
+    fn as_any(&self) -> &(dyn std::any::Any + Send + Sync);
+}
+
+/// A transactional producer. Used by one thread.
+pub trait Writer: Send {
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<(), LogError>;
+
+    /// Hands over the rows of `held`; the writer keeps it until the transaction ends. `owner` comes back in
+    /// [`CommitOutcome::Aborted`] where one of its rows is at fault.
+    ///
+    /// # Errors
+    /// Where the transaction can only be aborted.
+    fn produce(&mut self, owner: u32, held: &Arc<Held>) -> Result<(), CommitOutcome>;
+
+    /// Commits what was produced together with these positions.
+    fn commit(&mut self, positions: &[GroupPositions], timeout: Duration) -> CommitOutcome;
+
+    /// Ends the transaction without effect.
+    ///
+    /// # Errors
+    /// Where only [`Writer::recover`] helps.
+    fn abort(&mut self) -> Result<(), LogError>;
+
+    /// Starts afresh under the same transactional id, which settles what was unknown: afterwards [`Log::committed`] tells
+    /// whether the last transaction took place.
+    fn recover(&mut self) -> Result<(), LogError>;
+}
+
+/// Outputs that wait for their commit. Shared, so that an abort can produce them again without another guest run.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The source records, for what outputs inherit.
+    pub batch: RecordBatch,
+    /// Outputs, in the order in which they are to be written.
+    pub blocks: Vec<Block>,
+}
+
+/// Outputs with their topics.
+#[derive(Debug)]
+pub struct Block {
+    /// Rows; `source` is a row of [`Held::batch`].
+    pub outputs: Outputs,
+    /// The topic for each value of `to`; rows of `None` are not written.
+    pub targets: Arc<[Option<PhysicalTopic>]>,
+}
+
+/// Positions of one group to commit.
+#[derive(Clone)]
+pub struct GroupPositions {
+    /// The group's member that read them.
+    pub member: Arc<dyn Membership>,
+    /// Each partition with the epoch under which its batches were read, and where the group is to go on.
+    pub positions: Vec<(Source, u64, i64)>,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It took place.
+    Committed,
+    /// It did not, because these no longer own what they want to commit. The transaction was aborted.
+    Fenced(Fenced),
+    /// It did not, and the transaction was aborted; it may be tried again, without the culprit where one is named.
+    Aborted {
+        /// The `owner` whose output or position is at fault; `None` where it is the lane or the log.
+        owner: Option<u32>,
+        /// Why.
+        error: LogError,
+    },
+    /// Nobody knows: call [`Writer::recover`], then ask [`Log::committed`].
+    Unknown(LogError),
+}
+
+/// Who was fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fenced {
+    /// These of the groups given to `commit`, by index: a revoke or a newer generation overtook them.
+    Groups(Vec<usize>),
+    /// The producer: another process opened this transactional id.
+    Writer,
+}
+
+/// A failure of the log. `message` is for the operator and may hold physical names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct LogError {
+    /// The page that explains it.
+    pub code: Code,
+    /// The cause.
+    pub message: String,
+}
+
+impl LogError {
+    /// An error.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The partition that a record goes to: by its key as Kafka's own clients do (murmur2), so that other producers and consumers
+/// agree; without a key, the source's partition modulo the topic's, which keeps the order of the source.
+pub fn partition_of(key: Option<&[u8]>, source_partition: i32, partitions: i32) -> i32 {
+    match key {
+        Some(key) => (murmur2(key) & 0x7fff_ffff) as i32 % partitions,
+        None => source_partition.rem_euclid(partitions),
+    }
+}
+
+/// MurmurHash2 with Kafka's seed, as `org.apache.kafka.common.utils.Utils.murmur2`.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut h: u32 = 0x9747_b28c ^ data.len() as u32;
+    let (chunks, tail) = data.as_chunks::<4>();
+    for chunk in chunks {
+        let k = u32::from_le_bytes(*chunk).wrapping_mul(M);
+        h = h.wrapping_mul(M) ^ (k ^ (k >> 24)).wrapping_mul(M);
+    }
+    if !tail.is_empty() {
+        for (i, byte) in tail.iter().enumerate() {
+            h ^= u32::from(*byte) << (8 * i);
+        }
+        h = h.wrapping_mul(M);
+    }
+    h = (h ^ (h >> 13)).wrapping_mul(M);
+    h ^ (h >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_hash_as_kafka_does() {
+        // From Kafka's own UtilsTest.testMurmur2.
+        for (key, hash) in [("21", -973932308), ("foobar", -790332482), ("a-little-bit-long-string", -985981536)] {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
+
+    #[test]
+    fn records_without_a_key_keep_to_their_source() {
+        assert_eq!(partition_of(None, 5, 4), 1);
+        assert_eq!(partition_of(None, 3, 4), 3);
+    }
+}
