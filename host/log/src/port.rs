@@ -237,8 +237,8 @@ pub trait Writer: Send {
 /// Outputs that wait for their commit. Shared, so that an abort can produce them again without another guest run.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The source records, for what outputs inherit.
-    pub batch: RecordBatch,
+    /// The records that the outputs were made from, for what they inherit. Its partition is that of the source records.
+    pub batch: Arc<RecordBatch>,
     /// Outputs, in the order in which they are to be written.
     pub blocks: Vec<Block>,
 }
