@@ -1,0 +1,75 @@
+//! Installs Apache Kafka from Maven Central, once.
+//!
+//! The version is pinned: of newer ones some artifacts are listed but cannot be fetched. Several test binaries may ask at the
+//! same time; a file lock lets one install and the others wait.
+//! Must never: leave a half-installed folder that looks whole.
+
+use crate::folder::services;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const VERSION: &str = "4.3.1";
+
+const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>kafka-dist</artifactId><version>1</version><packaging>pom</packaging>
+  <properties><kafka.version>4.3.1</kafka.version></properties>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${kafka.version}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>${kafka.version}</version>
+      <exclusions><exclusion><groupId>org.apache.kafka</groupId><artifactId>connect-runtime</artifactId></exclusion></exclusions></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version></dependency>
+  </dependencies>
+</project>
+"#;
+
+/// The class path of Kafka, installed now if it is not.
+pub(crate) fn kafka() -> Result<PathBuf> {
+    ensure_tool("java", "-version", "a Java runtime, 17 or later (package openjdk-17-jre-headless)")?;
+    let root = services();
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    let home = root.canonicalize()?.join(format!("kafka-{VERSION}"));
+    let lock = File::create(root.join(".install.lock"))?;
+    lock.lock().context("cannot lock the folder of services")?;
+    if !home.exists() {
+        install(&home)?;
+    }
+    Ok(home.join("libs"))
+}
+
+fn install(home: &Path) -> Result<()> {
+    ensure_tool("mvn", "-version", "Maven, which fetches Kafka (package maven)")?;
+    let partial = home.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial)?;
+    fs::write(partial.join("pom.xml"), POM)?;
+    let output = Command::new("mvn")
+        .args(["-B", "-ntp", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", partial.join("libs").display()))
+        .current_dir(&partial)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run mvn")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let last: Vec<&str> = said.lines().rev().take(20).collect();
+    let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+    ensure!(
+        output.status.success() && partial.join(format!("libs/kafka_2.13-{VERSION}.jar")).exists(),
+        "Maven could not fetch Kafka {VERSION}: see that this machine reaches Maven Central or a mirror named in \
+         ~/.m2/settings.xml, then run again. Maven said:\n{last}"
+    );
+    fs::rename(&partial, home).with_context(|| format!("cannot make {}", home.display()))
+}
+
+fn ensure_tool(program: &str, version: &str, what: &str) -> Result<()> {
+    let status =
+        Command::new(program).arg(version).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("`{program} {version}` ended with {status}; these tests need {what}"),
+        Err(error) => bail!("cannot run `{program}` ({error}); these tests need {what}"),
+    }
+}

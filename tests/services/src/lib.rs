@@ -1,0 +1,15 @@
+//! Real services for tests: installs them where they are missing, starts them on loopback, and ends them with the test.
+//!
+//! A service that cannot be installed or started is a failure with a reason, never a skipped test.
+//! Must never: listen on anything but 127.0.0.1, or outlive the process that started it.
+
+mod admin;
+mod broker;
+mod folder;
+mod install;
+mod kafka;
+mod ports;
+mod spawner;
+
+pub use admin::{Acl, Operation, Resource};
+pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};
