@@ -76,6 +76,9 @@ impl NullColumn {
             self.nulls.resize(self.nulls.len().max(row / 8 + 1), 0);
             self.nulls[row / 8] |= 1 << (row % 8);
         }
+        if !self.nulls.is_empty() && self.nulls.len() <= row / 8 {
+            self.nulls.push(0);
+        }
         self.ends.push(end(self.data.len()));
     }
 
@@ -359,6 +362,26 @@ impl Outputs {
         self.keys.push(key);
         self.values.push(value);
         self.timestamps.push(timestamp);
+    }
+
+    /// Keeps the outputs whose source row passes. Copies: for the rare batch that holds a faulty record.
+    pub fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
+        let all = std::mem::take(self);
+        for i in (0..all.len()).filter(|i| keep(all.source[*i])) {
+            let row = self.source.len();
+            self.source.push(all.source[i]);
+            self.to.push(all.to[i]);
+            self.inherit.push(all.inherit[i]);
+            self.keys.push(if all.keys.is_empty() { None } else { all.keys.get(i) });
+            self.values.push(all.values.get(i));
+            for (name, value) in all.headers.row(i) {
+                self.headers.push(name, value);
+            }
+            self.headers.end_row(row);
+            if !all.timestamps.is_empty() {
+                self.timestamps.push(all.timestamps[i]);
+            }
+        }
     }
 
     /// Bytes of memory held, for the budgets that bound queues.

@@ -78,3 +78,26 @@ fn every_broken_column_is_refused() {
         assert!(outputs.check(3, 2).is_err(), "{name} was accepted");
     }
 }
+
+#[test]
+fn retaining_keeps_each_row_whole() {
+    let mut outputs = good();
+    outputs.headers.push(b"a", Some(b"1"));
+    outputs.headers.end_row(1);
+    outputs.retain(|source| source == 2);
+    assert_eq!(outputs.check(3, 2), Ok(()));
+    assert_eq!((outputs.len(), outputs.to[0], outputs.timestamps[0]), (1, 1, 2));
+    assert_eq!(outputs.values.get(0), None);
+    assert_eq!(outputs.headers.row(0).collect::<Vec<_>>(), [(&b"a"[..], Some(&b"1"[..]))]);
+}
+
+#[test]
+fn a_bitmap_once_begun_has_a_bit_for_each_later_row() {
+    let mut column = NullColumn::default();
+    column.push(None);
+    for _ in 0..16 {
+        column.push(Some(b"x"));
+    }
+    assert_eq!(column.nulls, [1, 0, 0]);
+    column.check("column").unwrap();
+}
