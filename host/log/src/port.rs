@@ -201,6 +201,9 @@ pub trait Membership: Send + Sync {
     /// The group.
     fn group(&self) -> &GroupId;
 
+    /// The topics of [`ReaderSpec::inputs`], in their order.
+    fn topics(&self) -> &[PhysicalTopic];
+
     /// Whether this source is still owned in this epoch. Takes the lock that a revoke takes.
     fn owns(&self, source: Source, epoch: u64) -> bool;
 
