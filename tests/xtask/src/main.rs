@@ -1,2 +1,63 @@
-//! x
-fn main() {}
+//! Every developer command, so that nothing else need be installed or remembered: `cargo xtask help`.
+//!
+//! Each command is a module. A command does all that it needs first, so that it can be the first that anybody runs.
+//! Must never: ask a question; it also runs where nobody sits.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod command;
+mod data;
+mod demo;
+mod prerequisites;
+mod services;
+mod setup;
+mod steps;
+mod tally;
+mod test;
+mod wasm;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo [--end] [ARGS]      build all and show the main job; ARGS go to `bulkhead demo`
+  test [FILTER]            all checks and all tests, those against real services included;
+                           with FILTER only the tests whose name contains it
+  lint                     formatting, clippy and rustdoc, as `test` does them
+  fmt                      put all code in its form
+  wasm                     build every stage for WebAssembly and print sizes
+  setup                    see that this machine has what all the others need
+  bench abi                what a record costs across the boundary
+  bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead
+  help                     this text
+
+`cargo xtask bench peers --help` lists its options.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<ExitCode> {
+    match arguments {
+        ["help" | "--help" | "-h"] | [] => println!("{HELP}"),
+        ["demo", more @ ..] => demo::run(more)?,
+        ["test", more @ ..] => return test::run(more),
+        ["lint"] => return test::lint(),
+        ["fmt"] => command::cargo(["fmt", "--all"]).run()?,
+        ["wasm"] => wasm::print_sizes(&wasm::build()?)?,
+        ["setup"] => setup::run(setup::Needs::Everything)?,
+        ["bench", more @ ..] => bench::run(more)?,
+        [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists them"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

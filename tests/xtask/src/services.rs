@@ -1,0 +1,17 @@
+//! The real services of tests and benchmarks, which the crate bulkhead-test-services installs.
+//!
+//! Must never: install anything itself.
+
+use crate::command::{program, target};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// Installs Kafka where it is missing and gives the folder of its jars. The host must have been built.
+///
+/// # Errors
+/// Where it cannot be fetched.
+pub(crate) fn install() -> Result<PathBuf> {
+    let said = program(target().join("debug/bulkhead-test-services")).args(["install", "kafka"]).output()?;
+    let folder = said.lines().last().context("the installer did not say where Kafka is")?;
+    Ok(PathBuf::from(folder.trim()))
+}

@@ -1,0 +1,63 @@
+//! The second command: every check and every test, with what they need fetched first.
+//!
+//! Its last line is `N passed, N failed`: tests, and each step that failed without one. It exits with a failure exactly
+//! where the second number is not 0.
+//! Must never: skip something without saying so, or let a step that failed go unnoticed.
+
+use crate::command::cargo;
+use crate::steps::Steps;
+use crate::tally::Tally;
+use crate::{data, services, setup, wasm};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Runs everything; with arguments, only the tests that `cargo test` chooses by them.
+///
+/// # Errors
+/// None of its own: what fails is told, counted and in the exit code.
+pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let mut steps = Steps::default();
+    let mut tally = Tally::default();
+    if steps.run("setup", || setup::run(setup::Needs::Everything)).is_some() {
+        if arguments.is_empty() {
+            check(&mut steps);
+        }
+        steps.run("fetch the flights", data::fetch);
+        steps.run("build the stages", || wasm::print_sizes(&wasm::build()?));
+        let built = steps.run("build the host", || cargo(["build", "--workspace"]).run());
+        if built.is_some() {
+            steps.run("install Kafka", services::install);
+            if steps.run("build the tests", || cargo(["test", "--workspace", "--no-run"]).run()).is_some() {
+                tally = steps.run("test", || tests(arguments)).unwrap_or_default();
+            }
+        }
+    }
+    println!("{}", steps.summary());
+    let failed = tally.failed + steps.failed() as u64;
+    println!("{} passed, {failed} failed", tally.passed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the checks alone.
+///
+/// # Errors
+/// None of its own, as [`run`].
+pub(crate) fn lint() -> Result<ExitCode> {
+    let mut steps = Steps::default();
+    if steps.run("setup", || setup::run(setup::Needs::Everything)).is_some() {
+        check(&mut steps);
+    }
+    println!("{}", steps.summary());
+    Ok(if steps.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check(steps: &mut Steps) {
+    steps.run("formatting", || cargo(["fmt", "--all", "--check"]).run());
+    steps.run("clippy", || cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run());
+    steps.run("documentation", || cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run());
+}
+
+fn tests(arguments: &[&str]) -> Result<Tally> {
+    let command = cargo(["test", "--workspace", "--no-fail-fast"]).args(arguments);
+    Tally::of(command.into_std())
+}
