@@ -1,1 +1,29 @@
-//! flow
+//! The record path: batches, the fair queue, guests, lanes, faults and dead letters.
+//!
+//! ```text
+//! fetch ─▶ batch (columns) ─▶ fair queue ─▶ graph of stages ─▶ checks ─▶ lane: one transaction of outputs, dead letters and offsets
+//! ```
+//!
+//! A record is committed with all that came of it, or not at all. Order is kept within a partition.
+//! Must never: know HTTP, the database or the command line; it is told an assignment and gives a report.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod dead_letter;
+mod executor;
+mod fair;
+mod flow;
+mod graph;
+mod lane;
+mod metrics;
+mod modules;
+mod pipeline;
+mod stage_call;
+mod topics;
+
+pub use config::FlowConfig;
+pub use dead_letter::HEADER_PREFIX;
+pub use flow::{Flow, FlowParts, GuestLogs};
+pub use metrics::PIPELINES_MAX;
+pub use modules::ModuleSource;

@@ -1,0 +1,71 @@
+//! What an operator may set about the record path, with defaults.
+//!
+//! Must never: hold a setting that nothing reads.
+
+use std::time::Duration;
+
+/// Settings of a worker's record path.
+#[derive(Debug, Clone)]
+pub struct FlowConfig {
+    /// Threads that run guests. Default: one for each core.
+    pub executor_threads: usize,
+    /// How long a transaction stays open for more batches. Longer costs latency, shorter costs the broker. Default 100 ms.
+    pub commit_interval: Duration,
+    /// How long a commit may take before its lane gives it up. Bounds what a stalled partition of one tenant costs those that
+    /// share its lane. Default 5 s.
+    pub commit_timeout: Duration,
+    /// Lanes that all pipelines share. Default 1.
+    pub shared_lanes: usize,
+    /// Lanes for busy pipelines, one each. Default 2.
+    pub own_lanes: usize,
+    /// Bytes a second over which a pipeline counts as busy. Default 4 MiB.
+    pub busy_bytes_per_s: u64,
+    /// Commits without a fault after which a pipeline leaves quarantine. Default 20.
+    pub clean_commits: u32,
+    /// Bytes of batches and held outputs of one pipeline above which its partitions are paused.
+    /// Default [`bulkhead_core::limits::PIPELINE_BUFFER_BYTES`].
+    pub buffer_bytes: u64,
+    /// How long stopping waits for batches in flight. Default 10 s.
+    pub drain_timeout: Duration,
+    /// First wait after a failure; it doubles up to [`FlowConfig::backoff_max`]. Default 200 ms.
+    pub backoff_min: Duration,
+    /// Longest wait after a failure. Default 30 s.
+    pub backoff_max: Duration,
+    /// Bytes of guest memory above which an instance is replaced after its batch. Default 32 MiB.
+    pub recycle_bytes: usize,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            executor_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            commit_interval: Duration::from_millis(100),
+            commit_timeout: Duration::from_secs(5),
+            shared_lanes: 1,
+            own_lanes: 2,
+            busy_bytes_per_s: 4 << 20,
+            clean_commits: 20,
+            buffer_bytes: bulkhead_core::limits::PIPELINE_BUFFER_BYTES,
+            drain_timeout: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            recycle_bytes: 32 << 20,
+        }
+    }
+}
+
+/// At most this many groups in one transaction: each costs the broker 2 to 10 ms, one after another.
+pub(crate) const GROUPS_PER_TRANSACTION: usize = 16;
+/// Bytes of outputs at which a transaction is committed early, so that an abort never has to repeat more.
+pub(crate) const TRANSACTION_BYTES: u64 = 64 << 20;
+/// Dead letters in a row, on one partition, after which the partition slows down and the pipeline says so.
+pub(crate) const DEAD_IN_A_ROW: u32 = 100;
+/// Aborts in a row that name nobody, after which a lane starts its producer afresh.
+pub(crate) const ABORTS_BEFORE_RECOVERY: u32 = 3;
+/// How old a topic's description may be before it is asked for again.
+pub(crate) const TOPIC_AGE: Duration = Duration::from_secs(1);
+
+/// The wait after failure number `failures` (from 0): doubling from `min` to `max`.
+pub(crate) fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+    min.saturating_mul(1 << failures.min(16)).min(max)
+}

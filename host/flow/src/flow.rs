@@ -1,0 +1,149 @@
+//! The worker's record path as a whole: what it is told to run, and what it tells back.
+//!
+//! Must never: let one pipeline's start, failure or end hold up another's.
+
+use crate::config::FlowConfig;
+use crate::executor::Executor;
+use crate::lane::{LaneTools, Lanes};
+use crate::metrics::Metrics;
+use crate::modules::Modules;
+use crate::pipeline::Pipeline;
+use crate::topics::Topics;
+use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
+use bulkhead_core::name::StageName;
+use bulkhead_core::scope::WorkerScope;
+use bulkhead_engine::{Engine, GuestLog};
+use bulkhead_log::{Log, LogError};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::Handle;
+
+/// What the record path is made of.
+pub struct FlowParts {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The sandbox.
+    pub engine: Engine,
+    /// Where modules' bytes come from.
+    pub source: Arc<dyn crate::ModuleSource>,
+    /// Where guests' log lines go.
+    pub guest_logs: Arc<dyn GuestLogs>,
+    /// The worker's slot.
+    pub worker: WorkerScope,
+    /// Where series are registered.
+    pub registry: prometheus::Registry,
+    /// A multi-threaded runtime, for timers and fetches.
+    pub runtime: Handle,
+    /// Settings.
+    pub config: FlowConfig,
+}
+
+/// Where guests' log lines go: gives a sink for each stage.
+pub trait GuestLogs: Send + Sync + 'static {
+    /// The sink of one stage.
+    fn sink(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog>;
+}
+
+/// What every pipeline of the worker shares.
+pub(crate) struct Tools {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) modules: Modules,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) executor: Executor,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: Arc<FlowConfig>,
+    pub(crate) runtime: Handle,
+    guest_logs: Arc<dyn GuestLogs>,
+}
+
+impl Tools {
+    pub(crate) fn guest_log(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog> {
+        self.guest_logs.sink(pipeline, stage)
+    }
+}
+
+/// A running record path. Its methods block for a while; call them from threads that may.
+pub struct Flow {
+    tools: Arc<Tools>,
+    pipelines: Mutex<Pipelines>,
+}
+
+#[derive(Default)]
+struct Pipelines {
+    running: BTreeMap<PipelineKey, Pipeline>,
+    generation: u64,
+}
+
+impl Flow {
+    /// Starts executor threads and lanes, with no pipeline yet.
+    ///
+    /// # Errors
+    /// Where the registry already holds a record path's series.
+    pub fn start(parts: FlowParts) -> Result<Self, prometheus::Error> {
+        let config = Arc::new(parts.config);
+        let metrics = Metrics::new(&parts.registry)?;
+        let topics = Arc::new(Topics::new(parts.log.clone()));
+        let lane_tools = LaneTools {
+            log: parts.log.clone(),
+            worker: parts.worker,
+            config: config.clone(),
+            metrics: metrics.clone(),
+            topics: topics.clone(),
+        };
+        let tools = Tools {
+            log: parts.log,
+            modules: Modules::new(parts.engine, parts.source),
+            topics,
+            lanes: Lanes::start(&lane_tools),
+            executor: Executor::start(config.executor_threads, &parts.runtime),
+            metrics,
+            config,
+            runtime: parts.runtime,
+            guest_logs: parts.guest_logs,
+        };
+        Ok(Self { tools: Arc::new(tools), pipelines: Mutex::default() })
+    }
+
+    /// Makes what runs match the assignment: starts, changes and stops pipelines. Stopped ones finish what is under way first.
+    pub fn apply(&self, assignment: Assignment) {
+        let mut pipelines = self.pipelines.lock();
+        pipelines.generation = assignment.generation;
+        let mut wanted: BTreeMap<_, _> = assignment.pipelines.into_iter().map(|p| (p.key.clone(), p)).collect();
+        let keys: Vec<_> = pipelines.running.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
+        let stopped: Vec<_> = keys.iter().filter_map(|key| pipelines.running.remove(key)).collect();
+        stopped.iter().for_each(Pipeline::stop);
+        stopped.into_iter().for_each(Pipeline::join);
+        while let Some((key, assignment)) = wanted.pop_first() {
+            match pipelines.running.get(&key) {
+                Some(pipeline) => pipeline.assign(assignment),
+                None => drop(pipelines.running.insert(key, Pipeline::start(assignment, &self.tools))),
+            }
+        }
+    }
+
+    /// The generation that runs, and how each pipeline fares.
+    pub fn report(&self) -> (u64, Vec<PipelineReport>) {
+        let pipelines = self.pipelines.lock();
+        (pipelines.generation, pipelines.running.values().map(Pipeline::report).collect())
+    }
+
+    /// Why the worker has to end, where it has to: another one took its slot.
+    pub fn fatal(&self) -> Option<LogError> {
+        self.tools.lanes.fatal()
+    }
+
+    /// Stops everything: guests finish no further batch, finished ones commit, groups are left. Takes at most a few times
+    /// [`FlowConfig::drain_timeout`].
+    pub fn drain(&self) {
+        let started = Instant::now();
+        let running = std::mem::take(&mut self.pipelines.lock().running);
+        running.values().for_each(Pipeline::stop);
+        running.into_values().for_each(Pipeline::join);
+        self.tools.lanes.close();
+        self.tools.executor.stop();
+        tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "record path drained");
+    }
+}

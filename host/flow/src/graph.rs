@@ -1,0 +1,217 @@
+//! A pipeline's graph on one batch: every stage in order, in process, before anything commits.
+//!
+//! An output's source is always the record that came from the log. So a record that any stage cannot handle is dead as a
+//! whole: none of its outputs, from whatever stage, is kept; and a retry cuts the whole graph's outputs at the source record.
+//! Outputs of one stage keep the order of the source partition; where two stages write one topic, each keeps its own order.
+//! Must never: return an output whose source record is dead or still to be retried.
+
+use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::fault::{Fault, GuestFault};
+use bulkhead_core::manifest::{Feed, PipelineSpec, Target};
+use bulkhead_core::scope::{PhysicalTopic, TenantScope};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A pipeline's stages, ready to run, with where each one's outputs lead.
+pub(crate) struct Graph {
+    pub(crate) stages: Vec<GraphStage>,
+    /// For each input of the pipeline, the stages that it feeds and the index under which they know it.
+    entries: Vec<Vec<(usize, u16)>>,
+}
+
+/// A stage and its edges.
+pub(crate) struct GraphStage {
+    pub(crate) running: RunningStage,
+    /// Topic of each output; `None` where it leads to a stage.
+    targets: Arc<[Option<PhysicalTopic>]>,
+    /// Stage of each output, with the index under which that stage knows it; `None` where it leads to a topic.
+    next: Vec<Option<(usize, u16)>>,
+}
+
+/// Outputs of one stage's call, for topics.
+pub(crate) struct Written {
+    /// Index of the stage.
+    pub(crate) stage: usize,
+    pub(crate) batch: Arc<RecordBatch>,
+    pub(crate) outputs: Outputs,
+    pub(crate) targets: Arc<[Option<PhysicalTopic>]>,
+    /// Row of the source batch for each row of `batch`; `None` where they are the same.
+    origin: Option<Arc<[u32]>>,
+}
+
+impl Written {
+    /// The row of the source batch that output `i` was made from.
+    pub(crate) fn source_row(&self, i: usize) -> u32 {
+        origin_of(self.origin.as_deref(), self.outputs.source[i])
+    }
+}
+
+/// A record of the log that a stage could not handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Dead {
+    /// Index of the stage.
+    pub(crate) stage: usize,
+    pub(crate) fault: GuestFault,
+    pub(crate) fuel: u64,
+}
+
+/// What came of a batch.
+#[derive(Default)]
+pub(crate) struct GraphRun {
+    pub(crate) written: Vec<Written>,
+    /// By row of the source batch.
+    pub(crate) dead: BTreeMap<u32, Dead>,
+    /// First row of the source batch to try again, with the stage that asked and its words.
+    pub(crate) retry: Option<Retry>,
+    pub(crate) fuel: u64,
+}
+
+/// A stage wants a record again.
+#[derive(Debug, Clone)]
+pub(crate) struct Retry {
+    pub(crate) row: u32,
+    pub(crate) stage: usize,
+    pub(crate) reason: String,
+}
+
+/// A batch on its way into a stage.
+struct Feeding {
+    batch: Arc<RecordBatch>,
+    origin: Option<Arc<[u32]>>,
+}
+
+fn origin_of(origin: Option<&[u32]>, row: u32) -> u32 {
+    origin.map_or(row, |origin| origin[row as usize])
+}
+
+impl Graph {
+    /// Joins ready stages, one for each of the manifest's, by the manifest's edges.
+    pub(crate) fn new(scope: &TenantScope, spec: &PipelineSpec, running: Vec<RunningStage>) -> Self {
+        let index = |stage: usize, feed: Feed| {
+            let at = spec.stages[stage].inputs.iter().position(|f| *f == feed).expect("a feed names its stage");
+            u16::try_from(at).expect("inputs are limited to far fewer")
+        };
+        let entries = spec.inputs.iter().enumerate();
+        let entries = entries.map(|(i, input)| input.to.iter().map(|to| (*to, index(*to, Feed::Input(i)))).collect());
+        let stages = running.into_iter().enumerate().map(|(stage, running)| {
+            let outputs = &spec.stages[stage].outputs;
+            let targets = outputs.iter().map(|output| match &output.target {
+                Target::Topic(topic) => Some(scope.topic(topic)),
+                Target::Stage(_) => None,
+            });
+            let next = outputs.iter().enumerate().map(|(output, to)| match to.target {
+                Target::Topic(_) => None,
+                Target::Stage(to) => Some((to, index(to, Feed::Output { stage, output }))),
+            });
+            GraphStage { running, targets: targets.collect(), next: next.collect() }
+        });
+        Self { entries: entries.collect(), stages: stages.collect() }
+    }
+
+    /// Every topic that the graph writes.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &PhysicalTopic> {
+        self.stages.iter().flat_map(|stage| stage.targets.iter().flatten())
+    }
+
+    /// Runs a batch of the pipeline's input `batch.topic` through all stages.
+    ///
+    /// # Errors
+    /// Where no record is to blame; nothing of the batch is done then.
+    pub(crate) async fn run(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, Fault> {
+        let mut run = GraphRun::default();
+        let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
+        for (stage, index) in &self.entries[usize::from(batch.topic)] {
+            let batch = if batch.topic == *index { batch.clone() } else { renamed(batch, *index) };
+            feeds[*stage].push(Feeding { batch, origin: None });
+        }
+        for (at, stage) in self.stages.iter().enumerate() {
+            for feeding in std::mem::take(&mut feeds[at]) {
+                let origin = feeding.origin;
+                let called = stage.running.call(feeding.batch).await?;
+                run.take_verdicts(at, &called, origin.as_deref());
+                for piece in called.pieces {
+                    stage.pass_on(&piece, origin.as_deref(), &mut feeds);
+                    run.keep(at, stage, piece, origin.as_deref());
+                }
+            }
+        }
+        run.cut();
+        Ok(run)
+    }
+}
+
+impl GraphStage {
+    /// Makes the batches of the stages that this one feeds.
+    fn pass_on(&self, piece: &Piece, origin: Option<&[u32]>, feeds: &mut [Vec<Feeding>]) {
+        for (to, next) in self.next.iter().enumerate() {
+            let Some((stage, index)) = next else { continue };
+            let mut batch = RecordBatch { topic: *index, partition: piece.batch.partition, ..RecordBatch::default() };
+            let mut rows = Vec::new();
+            let outputs = &piece.outputs;
+            for i in (0..outputs.len()).filter(|i| usize::from(outputs.to[*i]) == to) {
+                let source = outputs.source[i];
+                rows.push(origin_of(origin, piece.row(source)));
+                batch.push(
+                    piece.batch.offsets[source as usize],
+                    outputs.timestamp(i, &piece.batch),
+                    outputs.key(i, &piece.batch),
+                    outputs.values.get(i),
+                    outputs.headers(i, &piece.batch),
+                );
+            }
+            if !batch.is_empty() {
+                feeds[*stage].push(Feeding { batch: Arc::new(batch), origin: Some(rows.into()) });
+            }
+        }
+    }
+}
+
+impl GraphRun {
+    fn take_verdicts(&mut self, stage: usize, called: &Called, origin: Option<&[u32]>) {
+        self.fuel += called.fuel;
+        for DeadRow { row, fault, fuel } in &called.dead {
+            let dead = Dead { stage, fault: fault.clone(), fuel: *fuel };
+            self.dead.entry(origin_of(origin, *row)).or_insert(dead);
+        }
+        if let Some((row, reason)) = &called.retry {
+            let row = origin_of(origin, *row);
+            if self.retry.as_ref().is_none_or(|retry| row < retry.row) {
+                self.retry = Some(Retry { row, stage, reason: reason.clone() });
+            }
+        }
+    }
+
+    fn keep(&mut self, at: usize, stage: &GraphStage, piece: Piece, origin: Option<&[u32]>) {
+        if piece.outputs.is_empty() || stage.targets.iter().all(Option::is_none) {
+            return;
+        }
+        let origin = match (&piece.rows, origin) {
+            (None, None) => None,
+            _ => Some((0..piece.batch.len() as u32).map(|i| origin_of(origin, piece.row(i))).collect()),
+        };
+        let targets = stage.targets.clone();
+        self.written.push(Written { stage: at, batch: piece.batch, outputs: piece.outputs, targets, origin });
+    }
+
+    /// Removes every output of records that are dead or to be retried.
+    pub(crate) fn cut(&mut self) {
+        if self.dead.is_empty() && self.retry.is_none() {
+            return;
+        }
+        let until = self.retry.as_ref().map_or(u32::MAX, |retry| retry.row);
+        self.dead.retain(|row, _| *row < until);
+        let dead = &self.dead;
+        for Written { outputs, origin, .. } in &mut self.written {
+            outputs.retain(|source| {
+                let row = origin_of(origin.as_deref(), source);
+                row < until && !dead.contains_key(&row)
+            });
+        }
+    }
+}
+
+/// The same records under another index.
+fn renamed(batch: &RecordBatch, topic: u16) -> Arc<RecordBatch> {
+    Arc::new(RecordBatch { topic, ..batch.clone() })
+}

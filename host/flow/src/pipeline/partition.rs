@@ -1,0 +1,268 @@
+//! One owned partition: takes its batches in order, runs the graph, hands the outcome to the lane.
+//!
+//! It runs as a task of its tenant on the executor. There is one for each assignment of a partition, so order within the partition
+//! needs no other care; dropping the task ends the guest's run at once.
+//! Must never: begin a batch before the one before it is in the lane, or give up a record for a host fault.
+
+use super::state::{Cost, Finished, Hold, Incarnation};
+use crate::config::{self, DEAD_IN_A_ROW, FlowConfig};
+use crate::dead_letter::{self, Evidence};
+use crate::graph::{Dead, Graph, GraphRun, Retry};
+use crate::stage_call::{rejected, retry_pause};
+use crate::topics::{Held as Blocked, Topics};
+use bulkhead_core::assignment::{Phase, PipelineAssignment};
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::fault::Fault;
+use bulkhead_core::scope::PhysicalTopic;
+use bulkhead_log::{Block, Fetched, Held, LogError, Source};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What every partition of an incarnation shares.
+pub(crate) struct Run {
+    pub(crate) assignment: Arc<PipelineAssignment>,
+    pub(crate) graph: Graph,
+    pub(crate) dead_letters: Arc<[Option<PhysicalTopic>]>,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) config: Arc<FlowConfig>,
+}
+
+/// One assignment of a partition.
+pub(crate) struct Partition {
+    pub(crate) run: Arc<Run>,
+    pub(crate) incarnation: Arc<Incarnation>,
+    pub(crate) source: Source,
+    pub(crate) epoch: u64,
+    /// Dead letters since the last record that passed.
+    pub(crate) dead_in_a_row: u32,
+    /// Pauses since then.
+    pub(crate) pauses: u32,
+}
+
+impl Partition {
+    /// Handles batches until there are no more.
+    pub(crate) async fn serve(mut self, mut batches: UnboundedReceiver<(Fetched, Hold)>) {
+        while let Some((fetched, hold)) = batches.recv().await {
+            if let Err(error) = self.batch(fetched, hold).await {
+                self.incarnation.fail(error);
+                return;
+            }
+        }
+    }
+
+    /// Handles one batch, in several parts where a stage asks for a retry.
+    async fn batch(&mut self, fetched: Fetched, hold: Hold) -> Result<(), LogError> {
+        let mut batch = Arc::new(fetched.batch);
+        // How often the record at the front has asked for a retry.
+        let mut tries = 0;
+        loop {
+            let started = Instant::now();
+            let mut run = self.run_graph(&batch).await?;
+            self.admit(&mut run).await?;
+            self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+            let Some(retry) = run.retry.take() else {
+                let slow_down = self.count_dead(&run, batch.len());
+                self.finish(&batch, run, batch.len(), fetched.next, Some(hold)).await?;
+                self.slow_down(slow_down).await;
+                return Ok(());
+            };
+            let until = retry.row as usize;
+            if until > 0 {
+                self.finish(&batch, run, until, batch.offsets[until], None).await?;
+                batch = Arc::new(batch.select(until..batch.len()));
+                tries = 0;
+            }
+            tries += 1;
+            let retries = self.run.graph.stages[retry.stage].running.limits.retries;
+            if tries <= retries {
+                tokio::time::sleep(retry_pause(tries - 1)).await;
+                continue;
+            }
+            let last = batch.len() == 1;
+            let next = if last { fetched.next } else { batch.offsets[1] };
+            let given_up = given_up(&retry, retries);
+            if last {
+                return self.finish(&batch, given_up, 1, next, Some(hold)).await;
+            }
+            self.finish(&batch, given_up, 1, next, None).await?;
+            batch = Arc::new(batch.select(1..batch.len()));
+            tries = 0;
+        }
+    }
+
+    /// Runs the graph; host faults are tried again with growing pauses, a stage that does not start is said.
+    async fn run_graph(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
+        let mut failures = 0;
+        loop {
+            if batch.is_empty() {
+                return Ok(GraphRun::default());
+            }
+            let state = &self.incarnation.pipeline;
+            match self.run.graph.run(batch).await {
+                Ok(run) => {
+                    if failures > 0 {
+                        state.say(Phase::Running, None);
+                    }
+                    return Ok(run);
+                }
+                Err(Fault::Guest(fault)) => {
+                    state.metrics.guest_fault(fault.kind);
+                    state.say(Phase::Backoff, Some((fault.kind.code(), fault.to_string())));
+                }
+                Err(Fault::Host(fault)) => {
+                    state.metrics.host_fault(fault.code);
+                    tracing::error!(tenant = %state.key.tenant, pipeline = %state.key.pipeline, code = %fault.code, message = fault.message, "host fault on the record path");
+                    state.say(
+                        Phase::Backoff,
+                        Some((fault.code, "a fault of the host; it is being tried again".to_owned())),
+                    );
+                }
+            }
+            self.pause(failures).await;
+            failures += 1;
+        }
+    }
+
+    /// Waits until the batch may enter a lane.
+    async fn admit(&self, run: &mut GraphRun) -> Result<(), LogError> {
+        let mut failures = 0;
+        loop {
+            let state = &self.incarnation.pipeline;
+            match self.run.topics.check(run).await {
+                Ok(Ok(())) => {
+                    if failures > 0 {
+                        state.say(Phase::Running, None);
+                    }
+                    return Ok(());
+                }
+                Ok(Err(Blocked::Gone)) => {
+                    return Err(LogError::new(Code::TopicGone, "a topic that this pipeline writes is gone"));
+                }
+                Ok(Err(Blocked::Leaderless)) => {
+                    let message = "a partition that this pipeline writes to has no leader; waiting for one".to_owned();
+                    state.say(Phase::Backoff, Some((Code::PartitionLeaderless, message)));
+                }
+                Err(error) => {
+                    state.metrics.host_fault(error.code);
+                    state.say(Phase::Backoff, Some((error.code, "the log does not answer; waiting for it".to_owned())));
+                }
+            }
+            self.pause(failures).await;
+            failures += 1;
+        }
+    }
+
+    async fn pause(&self, failures: u32) {
+        let config = &self.run.config;
+        tokio::time::sleep(config::backoff(config.backoff_min, config.backoff_max, failures)).await;
+    }
+
+    /// Notes whether anything passes at all. Returns whether the partition should slow down.
+    fn count_dead(&mut self, run: &GraphRun, rows: usize) -> bool {
+        if rows == 0 {
+            return false;
+        }
+        if run.dead.len() < rows {
+            if self.pauses > 0 {
+                self.incarnation.pipeline.say(Phase::Running, None);
+            }
+            (self.dead_in_a_row, self.pauses) = (0, 0);
+            return false;
+        }
+        self.dead_in_a_row = self.dead_in_a_row.saturating_add(rows as u32);
+        self.dead_in_a_row >= DEAD_IN_A_ROW
+    }
+
+    /// A stage that fails always is worth no more than a batch now and then: the partition still moves on.
+    async fn slow_down(&mut self, needed: bool) {
+        if needed {
+            let message = format!("the last {} records all became dead letters; slowing down", self.dead_in_a_row);
+            self.incarnation.pipeline.say(Phase::Backoff, Some((Code::PipelineBackoff, message)));
+            self.pause(self.pauses).await;
+            self.pauses += 1;
+        }
+    }
+
+    /// Sends rows 0 to `rows` of a batch to the lane, with their dead letters.
+    async fn finish(
+        &self,
+        batch: &Arc<RecordBatch>,
+        run: GraphRun,
+        rows: usize,
+        next: i64,
+        hold: Option<Hold>,
+    ) -> Result<(), LogError> {
+        let mut cost = Cost::default();
+        cost.totals.records_in = rows as u64;
+        cost.totals.bytes_in = payload_bytes(batch, rows);
+        cost.totals.dead_letters = run.dead.len() as u64;
+        cost.totals.fuel = run.fuel;
+        let dead_letters = if run.dead.is_empty() { None } else { Some(self.dead_letters(batch, &run).await?) };
+        let mut all = Vec::with_capacity(run.written.len() + 1);
+        for written in run.written {
+            let outputs = written.outputs;
+            let to_topics = outputs.to.iter().filter(|to| written.targets[usize::from(**to)].is_some()).count();
+            cost.totals.records_out += to_topics as u64;
+            cost.totals.bytes_out += (outputs.keys.data.len() + outputs.values.data.len()) as u64;
+            cost.output_bytes += outputs.bytes() as u64;
+            let blocks = vec![Block { outputs, targets: written.targets }];
+            all.push(Arc::new(Held { batch: written.batch, blocks }));
+        }
+        if let Some(outputs) = dead_letters {
+            cost.output_bytes += outputs.bytes() as u64;
+            let blocks = vec![Block { outputs, targets: self.run.dead_letters.clone() }];
+            all.push(Arc::new(Held { batch: batch.clone(), blocks }));
+        }
+        let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
+        let outputs = self.incarnation.pipeline.hold(cost.output_bytes);
+        let holds = hold.into_iter().chain([outputs]).collect();
+        self.incarnation.send(Finished { incarnation, source, epoch, next, held: all, cost, holds });
+        Ok(())
+    }
+
+    async fn dead_letters(&self, batch: &Arc<RecordBatch>, run: &GraphRun) -> Result<Outputs, LogError> {
+        let assignment = &self.run.assignment;
+        let topic = self.run.dead_letters[0].as_ref().expect("a pipeline has a dead-letter topic");
+        let info = loop {
+            match self.run.topics.get(topic).await {
+                Ok(Some(info)) => break info,
+                Ok(None) => {
+                    return Err(LogError::new(Code::TopicGone, "the dead-letter topic of this pipeline is gone"));
+                }
+                Err(_) => self.pause(0).await,
+            }
+        };
+        let mut outputs = Outputs::default();
+        for (row, dead) in &run.dead {
+            self.incarnation.pipeline.metrics.guest_fault(dead.fault.kind);
+            let stage = &self.run.graph.stages[dead.stage].running;
+            let evidence = Evidence {
+                pipeline: assignment.key.pipeline.as_str(),
+                revision: assignment.revision,
+                stage: stage.name.as_str(),
+                module: &stage.digest,
+                topic: &assignment.spec.inputs[usize::from(self.source.topic)].topic,
+            };
+            dead_letter::push(&mut outputs, batch, *row, dead, &evidence, info.max_record_bytes);
+        }
+        Ok(outputs)
+    }
+}
+
+/// The outcome of a record that asked for a retry too often.
+fn given_up(retry: &Retry, retries: u32) -> GraphRun {
+    let mut run = GraphRun::default();
+    let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: 0 };
+    run.dead.insert(0, dead);
+    run
+}
+
+/// Bytes of keys, values and headers of the first `rows` records.
+fn payload_bytes(batch: &RecordBatch, rows: usize) -> u64 {
+    let last = |ends: &[u32]| rows.checked_sub(1).and_then(|i| ends.get(i)).map_or(0, |end| u64::from(*end));
+    let headers = last(&batch.headers.record_ends) as usize;
+    let end = |ends: &[u32]| headers.checked_sub(1).map_or(0, |i| u64::from(ends[i]));
+    last(&batch.keys.ends) + last(&batch.values.ends) + end(&batch.headers.names.ends) + end(&batch.headers.values.ends)
+}

@@ -1,0 +1,377 @@
+//! The source thread of a pipeline: joins its group, gives batches to partitions, answers revokes, pauses and resumes.
+//!
+//! It is the only one who touches the reader. An incarnation begins with loading the modules and joining the group, and ends
+//! at a new order, a failure or a stop. A revoke is acknowledged once nothing of the partition is in a guest or a lane.
+//! Must never: block for long, or its group would think it dead.
+
+use super::partition::{Partition, Run};
+use super::state::{Hold, Incarnation, PipelineState};
+use super::{Order, Orders};
+use crate::config::backoff;
+use crate::flow::Tools;
+use crate::graph::Graph;
+use crate::stage_call::RunningStage;
+use async_task::Task;
+use bulkhead_core::assignment::{Phase, PipelineAssignment};
+use bulkhead_core::code::Code;
+use bulkhead_core::fault::Fault;
+use bulkhead_core::manifest::{Feed, PipelineSpec, StageSpec};
+use bulkhead_core::scope::TenantScope;
+use bulkhead_engine::StageConfig;
+use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, ReaderInput, ReaderSpec, Source};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// How long a poll may wait where nothing else is to be done.
+const POLL: Duration = Duration::from_millis(100);
+/// The same while a revoke or a pause waits to be undone.
+const POLL_SOON: Duration = Duration::from_millis(5);
+/// How long the thread waits for room before it pauses partitions, which costs a fetch again.
+const ROOM_WAIT: Duration = Duration::from_millis(200);
+/// How often the lag is looked at.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module's documentation.
+pub(crate) struct SourceThread {
+    state: Arc<PipelineState>,
+    orders: Arc<Orders>,
+    tools: Arc<Tools>,
+}
+
+/// One membership, while it lasts.
+struct Live {
+    reader: Box<dyn Reader>,
+    incarnation: Arc<Incarnation>,
+    run: Arc<Run>,
+    partitions: HashMap<Source, Owned>,
+    /// Revokes that wait for lanes.
+    leaving: Vec<Source>,
+    runtime: Handle,
+    paused: bool,
+    full_since: Option<Instant>,
+    lag_at: Instant,
+}
+
+/// A partition that this worker owns.
+struct Owned {
+    batches: UnboundedSender<(Fetched, Hold)>,
+    task: Task<()>,
+    position: i64,
+}
+
+impl SourceThread {
+    pub(crate) fn new(state: Arc<PipelineState>, orders: Arc<Orders>, tools: Arc<Tools>) -> Self {
+        Self { state, orders, tools }
+    }
+
+    /// Runs until the order is to stop.
+    pub(crate) fn run(self) {
+        let mut failures = 0;
+        loop {
+            let order = self.orders.current();
+            self.state.update(|status| status.revision = order.assignment.revision);
+            if order.stop {
+                return;
+            }
+            if order.assignment.paused {
+                self.state.say(Phase::Paused, None);
+                self.orders.wait(order.number, None);
+                continue;
+            }
+            let started = Instant::now();
+            if failures == 0 {
+                self.state.say(Phase::Starting, None);
+            }
+            let Err(error) = self.incarnate(&order) else {
+                failures = 0;
+                continue;
+            };
+            if started.elapsed() > self.tools.config.backoff_max {
+                failures = 0;
+            }
+            tracing::warn!(tenant = %self.state.key.tenant, pipeline = %self.state.key.pipeline, %error, "pipeline stopped, to be started again");
+            self.failed(&order, &error, failures);
+            failures += 1;
+        }
+    }
+
+    /// Says why, and waits.
+    fn failed(&self, order: &Order, error: &LogError, failures: u32) {
+        let why = (error.code, public_message(error));
+        if error.code == Code::OffsetLost {
+            self.state.say(Phase::Failed, Some(why));
+            self.orders.wait(order.number, None);
+            return;
+        }
+        self.state.say(Phase::Backoff, Some(why));
+        let config = &self.tools.config;
+        self.orders.wait(order.number, Some(backoff(config.backoff_min, config.backoff_max, failures)));
+    }
+
+    /// One membership from start to end. `Ok` where a new order ended it.
+    fn incarnate(&self, order: &Order) -> Result<(), LogError> {
+        let mut live = self.join(&order.assignment)?;
+        let result = loop {
+            if self.orders.current().number != order.number {
+                break Ok(());
+            }
+            if let Some(trouble) = live.incarnation.trouble() {
+                break Err(trouble);
+            }
+            if let Err(error) = self.step(&mut live) {
+                break Err(error);
+            }
+        };
+        self.leave(live, result.is_ok());
+        result
+    }
+
+    fn join(&self, assignment: &Arc<PipelineAssignment>) -> Result<Live, LogError> {
+        let scope = TenantScope::assume(assignment.key.tenant.clone());
+        let spec = &assignment.spec;
+        let stages = self.tools.runtime.block_on(self.load(assignment))?;
+        let graph = Graph::new(&scope, spec, stages);
+        let inputs = spec.inputs.iter().map(|input| ReaderInput {
+            topic: scope.topic(&input.topic),
+            start: input.start,
+            initialised: assignment.initialised.get(&input.topic).cloned().unwrap_or_default(),
+        });
+        let inputs: Vec<_> = inputs.collect();
+        for topic in inputs.iter().map(|input| &input.topic).chain(graph.targets()) {
+            if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_none() {
+                return Err(LogError::new(Code::TopicGone, format!("there is no topic `{topic}`")));
+            }
+        }
+        let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
+        let queue_bytes = self.tools.config.buffer_bytes / 2;
+        let reader = self.tools.log.reader(ReaderSpec { group, inputs, batch: spec.batch, queue_bytes })?;
+        let run = Run {
+            assignment: assignment.clone(),
+            graph,
+            dead_letters: Arc::new([Some(scope.topic(&spec.dead_letter))]),
+            topics: self.tools.topics.clone(),
+            config: self.tools.config.clone(),
+        };
+        self.state.say(Phase::Running, None);
+        Ok(Live {
+            incarnation: Arc::new(Incarnation::new(self.state.clone(), reader.membership())),
+            reader,
+            run: Arc::new(run),
+            partitions: HashMap::new(),
+            leaving: Vec::new(),
+            runtime: self.tools.runtime.clone(),
+            paused: false,
+            full_since: None,
+            lag_at: Instant::now(),
+        })
+    }
+
+    async fn load(&self, assignment: &PipelineAssignment) -> Result<Vec<RunningStage>, LogError> {
+        let mut stages = Vec::new();
+        for stage in &assignment.spec.stages {
+            let module = self.tools.modules.load(&assignment.key.tenant, stage.module).await;
+            let config = stage_config(&assignment.spec, stage);
+            let sink = self.tools.guest_log(&assignment.key, &stage.name);
+            let ready = module.and_then(|module| module.stage(config, sink)).map_err(|fault| match fault {
+                Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
+                Fault::Host(fault) => LogError::new(fault.code, fault.message),
+            })?;
+            stages.push(RunningStage {
+                name: stage.name.clone(),
+                digest: stage.module,
+                stage: ready,
+                limits: stage.limits,
+                recycle_bytes: self.tools.config.recycle_bytes,
+                idle: parking_lot::Mutex::default(),
+            });
+        }
+        Ok(stages)
+    }
+
+    /// One turn: make room, settle revokes, take an event.
+    fn step(&self, live: &mut Live) -> Result<(), LogError> {
+        self.watch_lag(live);
+        live.let_go()?;
+        if !live.has_room(&self.state, self.tools.config.buffer_bytes)? {
+            return Ok(());
+        }
+        let wait = if live.leaving.is_empty() && !live.paused { POLL } else { POLL_SOON };
+        match live.reader.poll(wait) {
+            Ok(Event::Idle) => {}
+            Ok(Event::Assigned(assigned)) => self.assigned(live, assigned),
+            Ok(Event::Revoke { sources, lost }) => live.revoke(&sources, lost),
+            Ok(Event::Batch(fetched)) => self.batch(live, fetched),
+            Err(error) if ends_reader(error.code) => return Err(error),
+            Err(error) => {
+                self.state.metrics.host_fault(error.code);
+                tracing::warn!(pipeline = %self.state.key.pipeline, %error, "polling goes on");
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&self, live: &mut Live, assigned: Vec<Assigned>) {
+        for Assigned { source, epoch, position } in assigned {
+            let (batches, queue) = unbounded_channel();
+            let partition = Partition {
+                run: live.run.clone(),
+                incarnation: live.incarnation.clone(),
+                source,
+                epoch,
+                dead_in_a_row: 0,
+                pauses: 0,
+            };
+            let task = self.tools.executor.spawn(&self.state.key.tenant, partition.serve(queue));
+            live.partitions.insert(source, Owned { batches, task, position });
+            let topic = &live.run.assignment.spec.inputs[usize::from(source.topic)].topic;
+            self.state.update(|status| {
+                status.initialised.entry(topic.clone()).or_default().insert(source.partition);
+                status.partitions = live.partitions.len() as u32;
+            });
+        }
+        if live.paused {
+            live.paused = false;
+        }
+    }
+
+    fn batch(&self, live: &Live, fetched: Fetched) {
+        let Some(owned) = live.partitions.get(&fetched.source) else { return };
+        let hold = self.state.hold(fetched.batch.bytes() as u64);
+        // A partition whose task has ended has failed the incarnation, which the next turn sees.
+        let _ended = owned.batches.send((fetched, hold));
+    }
+
+    fn watch_lag(&self, live: &mut Live) {
+        if live.lag_at.elapsed() < LAG_EVERY {
+            return;
+        }
+        live.lag_at = Instant::now();
+        for (source, position) in live.incarnation.positions() {
+            if let Some(owned) = live.partitions.get_mut(&source) {
+                owned.position = owned.position.max(position);
+            }
+        }
+        let Ok(ends) = self.tools.log.ends(live.incarnation.member.topics()) else { return };
+        let lag = live.partitions.iter().map(|(source, owned)| {
+            let end = ends.get(usize::from(source.topic)).and_then(|ends| ends.get(source.partition as usize));
+            end.map_or(0, |end| (end - owned.position).max(0))
+        });
+        let lag = lag.sum();
+        self.state.metrics.lag.set(lag);
+        let stages = &live.run.graph.stages;
+        let memory: usize =
+            stages.iter().map(|s| s.running.idle.lock().iter().map(|i| i.memory_bytes()).sum::<usize>()).sum();
+        self.state.metrics.guest_memory.set(memory as i64);
+        self.state.update(|status| {
+            status.lag = lag;
+            status.partitions = live.partitions.len() as u32;
+        });
+    }
+
+    /// Ends a membership. `drain` lets batches that are already in lanes commit first.
+    fn leave(&self, mut live: Live, drain: bool) {
+        let mut fetched = Vec::new();
+        for (_, owned) in live.partitions.drain() {
+            fetched.push(owned.task);
+        }
+        for task in fetched {
+            self.tools.runtime.block_on(task.cancel());
+        }
+        if !drain {
+            live.incarnation.end();
+        }
+        if !live.incarnation.wait_settled(self.tools.config.drain_timeout) {
+            tracing::warn!(pipeline = %self.state.key.pipeline, "left with batches in lanes; they will be read again");
+        }
+        live.incarnation.end();
+        live.reader.close();
+        let _settled = live.incarnation.wait_settled(self.tools.config.drain_timeout);
+        self.state.update(|status| (status.lag, status.partitions) = (0, 0));
+    }
+}
+
+impl Live {
+    /// Begins to let go of partitions.
+    fn revoke(&mut self, sources: &[Source], lost: bool) {
+        for source in sources {
+            if let Some(owned) = self.partitions.remove(source) {
+                drop(owned.batches);
+                self.runtime.block_on(owned.task.cancel());
+            }
+        }
+        if !lost {
+            self.leaving.extend_from_slice(sources);
+        }
+    }
+
+    /// Acknowledges revokes of which nothing is left in lanes.
+    fn let_go(&mut self) -> Result<(), LogError> {
+        if self.leaving.is_empty() || self.incarnation.waiting(&self.leaving) > 0 {
+            return Ok(());
+        }
+        let gone = std::mem::take(&mut self.leaving);
+        self.reader.acknowledge(&gone)
+    }
+
+    /// Whether more may be fetched. Waits a little for room, then pauses all partitions and goes on polling.
+    fn has_room(&mut self, state: &PipelineState, limit: u64) -> Result<bool, LogError> {
+        let sources = || self.partitions.keys().copied().collect::<Vec<_>>();
+        if state.buffered() < limit {
+            self.full_since = None;
+            if self.paused && state.buffered() < limit / 2 {
+                self.reader.resume(&sources())?;
+                self.paused = false;
+            }
+            return Ok(true);
+        }
+        let since = *self.full_since.get_or_insert_with(Instant::now);
+        if self.paused {
+            return Ok(true);
+        }
+        if since.elapsed() < ROOM_WAIT {
+            state.wait_for_room(limit, POLL_SOON);
+            return Ok(false);
+        }
+        self.reader.pause(&sources())?;
+        self.paused = true;
+        Ok(true)
+    }
+}
+
+/// Errors after which the reader is of no use.
+fn ends_reader(code: Code) -> bool {
+    matches!(code, Code::TopicGone | Code::OffsetLost | Code::LogRefused | Code::LogCorrupt | Code::Fenced)
+}
+
+/// What the tenant is told: the log's own words may hold physical names.
+fn public_message(error: &LogError) -> String {
+    match error.code {
+        Code::TopicGone => "a topic of this pipeline is gone; make it again, or apply a manifest without it".to_owned(),
+        Code::OffsetLost => {
+            "a committed position is no longer in the log; apply the pipeline again with a new start".to_owned()
+        }
+        Code::LogUnavailable => "the log does not answer; it is being tried again".to_owned(),
+        code => format!("{}; see `bulkhead explain {code}`", code.title()),
+    }
+}
+
+/// What a stage is told of itself.
+fn stage_config(spec: &PipelineSpec, stage: &StageSpec) -> StageConfig {
+    let input = |feed: &Feed| match feed {
+        Feed::Input(i) => spec.inputs[*i].topic.to_string(),
+        Feed::Output { stage, output } => {
+            format!("{}.{}", spec.stages[*stage].name, spec.stages[*stage].outputs[*output].name)
+        }
+    };
+    StageConfig {
+        pipeline: spec.name.to_string(),
+        stage: stage.name.to_string(),
+        inputs: stage.inputs.iter().map(input).collect(),
+        outputs: stage.outputs.iter().map(|output| output.name.to_string()).collect(),
+        settings: stage.settings.clone(),
+        limits: stage.limits,
+    }
+}

@@ -1,0 +1,253 @@
+//! What is known of a running pipeline, shared by its source thread, its partitions, the lanes and whoever asks.
+//!
+//! [`PipelineState`] lasts as long as the pipeline is assigned. An [`Incarnation`] is one membership in its consumer group: it ends at a
+//! failure, a pause or a new revision, and everything that was not committed ends with it.
+//! Must never: let a batch of an ended incarnation commit: a later batch would then commit over a gap.
+
+use crate::lane::Lane;
+use crate::metrics::PipelineMetrics;
+use bulkhead_core::assignment::{Phase, PipelineKey, Totals};
+use bulkhead_core::code::Code;
+use bulkhead_core::name::TopicName;
+use bulkhead_log::{Held, LogError, Membership, Source};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// See the module's documentation.
+pub(crate) struct PipelineState {
+    pub(crate) key: PipelineKey,
+    pub(crate) metrics: PipelineMetrics,
+    /// The lane that its batches go to. Sending is done under this lock, so that a move keeps their order.
+    pub(crate) lane: Mutex<Arc<Lane>>,
+    /// Bytes of batches and outputs that are held for it.
+    buffered: AtomicU64,
+    room: (Mutex<()>, Condvar),
+    status: Mutex<Status>,
+    totals: Mutex<Totals>,
+}
+
+/// How a pipeline fares, for its report.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) phase: Phase,
+    pub(crate) code: Option<Code>,
+    pub(crate) message: Option<String>,
+    pub(crate) revision: u64,
+    pub(crate) initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+    pub(crate) lag: i64,
+    pub(crate) partitions: u32,
+}
+
+impl PipelineState {
+    pub(crate) fn new(key: PipelineKey, metrics: PipelineMetrics, lane: Arc<Lane>) -> Self {
+        let lane = Mutex::new(lane);
+        let status = Status {
+            phase: Phase::Starting,
+            code: None,
+            message: None,
+            revision: 0,
+            initialised: BTreeMap::new(),
+            lag: 0,
+            partitions: 0,
+        };
+        let (buffered, totals) = (AtomicU64::new(0), Mutex::default());
+        Self { key, metrics, lane, room: Default::default(), buffered, status: Mutex::new(status), totals }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        *self.totals.lock()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock());
+    }
+
+    /// Says what the pipeline is doing, and why where it is not running.
+    pub(crate) fn say(&self, phase: Phase, why: Option<(Code, String)>) {
+        let mut status = self.status.lock();
+        if status.phase != phase || status.code != why.as_ref().map(|(code, _)| *code) {
+            let code = why.as_ref().map_or("", |(code, _)| code.id());
+            tracing::info!(tenant = %self.key.tenant, project = %self.key.project, pipeline = %self.key.pipeline, ?phase, code, "phase changed");
+        }
+        status.phase = phase;
+        (status.code, status.message) = why.unzip();
+    }
+
+    /// Counts bytes as held until the value is dropped.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Hold {
+        let now = self.buffered.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.metrics.buffered.set(now as i64);
+        Hold { pipeline: self.clone(), bytes }
+    }
+
+    fn release(&self, bytes: u64) {
+        let now = self.buffered.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+        self.metrics.buffered.set(now as i64);
+        self.room.1.notify_all();
+    }
+
+    /// Waits until less than `limit` is held, or the time is over.
+    pub(crate) fn wait_for_room(&self, limit: u64, timeout: Duration) {
+        let mut guard = self.room.0.lock();
+        if self.buffered() >= limit {
+            // A release between the check and the wait costs one timeout, which is short.
+            let _timed_out = self.room.1.wait_for(&mut guard, timeout);
+        }
+    }
+
+    pub(crate) fn buffered(&self) -> u64 {
+        self.buffered.load(Ordering::Acquire)
+    }
+
+    fn committed(&self, cost: &Cost) {
+        let mut totals = self.totals.lock();
+        *totals += cost.totals;
+        self.metrics.committed(&cost.totals);
+    }
+}
+
+/// Bytes held for a pipeline, until it is dropped.
+pub(crate) struct Hold {
+    pipeline: Arc<PipelineState>,
+    bytes: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.pipeline.release(self.bytes);
+    }
+}
+
+/// One membership in the pipeline's consumer group.
+pub(crate) struct Incarnation {
+    pub(crate) pipeline: Arc<PipelineState>,
+    pub(crate) member: Arc<dyn Membership>,
+    /// Set once; from then on nothing of it commits.
+    ended: AtomicBool,
+    trouble: Mutex<Option<LogError>>,
+    in_lanes: Mutex<HashMap<(Source, u64), InLanes>>,
+    settled: Condvar,
+}
+
+/// Batches of one assignment of a partition that wait for their commit.
+#[derive(Default, Clone, Copy)]
+struct InLanes {
+    batches: u32,
+    /// Position up to which all is committed.
+    committed: Option<i64>,
+}
+
+impl Incarnation {
+    pub(crate) fn new(pipeline: Arc<PipelineState>, member: Arc<dyn Membership>) -> Self {
+        Self {
+            pipeline,
+            member,
+            ended: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            in_lanes: Mutex::default(),
+            settled: Condvar::new(),
+        }
+    }
+
+    /// Ends it because of a failure; the source thread starts another after a pause. The first reason counts.
+    pub(crate) fn fail(&self, error: LogError) {
+        self.trouble.lock().get_or_insert(error);
+        self.end();
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn trouble(&self) -> Option<LogError> {
+        self.trouble.lock().clone()
+    }
+
+    /// Whether a batch of this assignment may still commit.
+    pub(crate) fn may_commit(&self, source: Source, epoch: u64) -> bool {
+        !self.ended.load(Ordering::Acquire) && self.member.owns(source, epoch)
+    }
+
+    /// Sends a finished batch to the pipeline's lane.
+    pub(crate) fn send(self: &Arc<Self>, finished: Finished) {
+        self.in_lanes.lock().entry((finished.source, finished.epoch)).or_default().batches += 1;
+        let lane = self.pipeline.lane.lock();
+        lane.send(finished);
+    }
+
+    /// Batches of these sources that wait in lanes.
+    pub(crate) fn waiting(&self, sources: &[Source]) -> u32 {
+        let lanes = self.in_lanes.lock();
+        lanes.iter().filter(|((source, _), _)| sources.contains(source)).map(|(_, waiting)| waiting.batches).sum()
+    }
+
+    /// Waits until no batch waits in lanes. Returns whether that is so.
+    pub(crate) fn wait_settled(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let mut lanes = self.in_lanes.lock();
+        while lanes.values().any(|waiting| waiting.batches > 0) {
+            if self.settled.wait_until(&mut lanes, until).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The committed position of each source that has committed in this incarnation.
+    pub(crate) fn positions(&self) -> Vec<(Source, i64)> {
+        let lanes = self.in_lanes.lock();
+        lanes.iter().filter_map(|((source, _), waiting)| Some((*source, waiting.committed?))).collect()
+    }
+}
+
+/// A batch whose outputs wait for their commit.
+pub(crate) struct Finished {
+    pub(crate) incarnation: Arc<Incarnation>,
+    pub(crate) source: Source,
+    pub(crate) epoch: u64,
+    /// The position to commit.
+    pub(crate) next: i64,
+    pub(crate) held: Vec<Arc<Held>>,
+    pub(crate) cost: Cost,
+    /// What is given back when it is settled: its outputs, and with its last part the batch.
+    pub(crate) holds: Vec<Hold>,
+}
+
+/// What a batch has used and done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    pub(crate) totals: Totals,
+    /// Bytes of its outputs in memory.
+    pub(crate) output_bytes: u64,
+}
+
+impl Finished {
+    pub(crate) fn may_commit(&self) -> bool {
+        self.incarnation.may_commit(self.source, self.epoch)
+    }
+
+    /// The batch is committed, or never will be: gives back what it held.
+    pub(crate) fn settle(self, committed: bool) {
+        let pipeline = &self.incarnation.pipeline;
+        if committed {
+            pipeline.committed(&self.cost);
+        }
+        drop(self.holds);
+        let mut lanes = self.incarnation.in_lanes.lock();
+        if let Some(waiting) = lanes.get_mut(&(self.source, self.epoch)) {
+            waiting.batches -= 1;
+            if committed {
+                waiting.committed = Some(self.next);
+            }
+        }
+        drop(lanes);
+        self.incarnation.settled.notify_all();
+    }
+}

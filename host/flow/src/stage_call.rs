@@ -1,0 +1,250 @@
+//! One stage, one batch: calls the guest, and finds and sets aside the records that it cannot handle.
+//!
+//! When a call fails, all its outputs are lost with it. The row that the guest had marked is run alone, on a fresh instance with
+//! seeded randomness and a virtual clock: failing there is the verdict, and that run the evidence. The rows before it and the rows
+//! after it are run again without it, so that each row runs at most twice whatever the number of bad ones. A guest that never marks
+//! is bisected. A row that passes alone is given the whole batch again a bounded number of times, then called state-dependent.
+//! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
+
+use crate::config;
+use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
+use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
+use bulkhead_core::limits::StageLimits;
+use bulkhead_core::name::{ModuleDigest, StageName};
+use bulkhead_engine::{Failure, Instance, Mode, Processed, Stage};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A stage that is ready to run, with the instances that are warm.
+pub(crate) struct RunningStage {
+    pub(crate) name: StageName,
+    pub(crate) digest: ModuleDigest,
+    pub(crate) stage: Stage,
+    pub(crate) limits: StageLimits,
+    pub(crate) recycle_bytes: usize,
+    pub(crate) idle: Mutex<Vec<Instance>>,
+}
+
+/// A row that the stage could not handle.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadRow {
+    /// Row of the batch given to [`RunningStage::call`].
+    pub(crate) row: u32,
+    /// Why.
+    pub(crate) fault: GuestFault,
+    /// Fuel of the run that is the evidence.
+    pub(crate) fuel: u64,
+}
+
+/// A part of the batch that ran in one call.
+pub(crate) struct Piece {
+    /// What the guest was given.
+    pub(crate) batch: Arc<RecordBatch>,
+    /// Row of the whole batch for each row of `batch`; `None` where they are the same.
+    pub(crate) rows: Option<Vec<u32>>,
+    /// What it made of it, without rows that are dead.
+    pub(crate) outputs: Outputs,
+}
+
+impl Piece {
+    /// The row of the whole batch.
+    pub(crate) fn row(&self, i: u32) -> u32 {
+        self.rows.as_ref().map_or(i, |rows| rows[i as usize])
+    }
+}
+
+/// What came of a batch.
+#[derive(Default)]
+pub(crate) struct Called {
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) dead: Vec<DeadRow>,
+    /// First row that the stage wants to try again, and why.
+    pub(crate) retry: Option<(u32, String)>,
+    /// Fuel of all runs.
+    pub(crate) fuel: u64,
+}
+
+/// Rows still to run.
+struct Todo {
+    batch: Arc<RecordBatch>,
+    rows: Option<Vec<u32>>,
+}
+
+impl Todo {
+    fn row(&self, i: usize) -> u32 {
+        self.rows.as_ref().map_or(i as u32, |rows| rows[i])
+    }
+
+    fn part(&self, range: std::ops::Range<usize>) -> Todo {
+        let rows = range.clone().map(|i| self.row(i)).collect();
+        Todo { batch: Arc::new(self.batch.select(range)), rows: Some(rows) }
+    }
+}
+
+impl RunningStage {
+    /// Runs a batch.
+    ///
+    /// # Errors
+    /// Where no row is to blame: a host fault, or a stage that does not start.
+    pub(crate) async fn call(&self, batch: Arc<RecordBatch>) -> Result<Called, Fault> {
+        let mut called = Called::default();
+        let mut attempts: HashMap<u32, u32> = HashMap::new();
+        let mut todo = VecDeque::from([Todo { batch, rows: None }]);
+        while let Some(next) = todo.pop_front() {
+            match self.run_once(&next.batch).await {
+                Ok(processed) => {
+                    called.fuel += processed.fuel;
+                    if called.accept(next, processed.outcome) {
+                        // The rest is run again after the back-off, so there is no use for it now.
+                        break;
+                    }
+                }
+                Err(failure) => {
+                    called.fuel += failure.fuel;
+                    let fault = guest(failure.fault)?;
+                    for part in
+                        self.isolate(&mut called, &mut attempts, next, failure.record, fault).await?.into_iter().rev()
+                    {
+                        todo.push_front(part);
+                    }
+                }
+            }
+        }
+        Ok(called)
+    }
+
+    /// Decides about a batch whose call failed, and says what is to run instead, in order.
+    async fn isolate(
+        &self,
+        called: &mut Called,
+        attempts: &mut HashMap<u32, u32>,
+        failed: Todo,
+        marked: Option<u32>,
+        fault: GuestFault,
+    ) -> Result<Vec<Todo>, Fault> {
+        let length = failed.batch.len();
+        let suspect = match marked {
+            Some(row) if (row as usize) < length => row as usize,
+            _ if length == 1 => 0,
+            _ => return Ok(vec![failed.part(0..length / 2), failed.part(length / 2..length)]),
+        };
+        let row = failed.row(suspect);
+        let alone = Arc::new(failed.batch.select([suspect]));
+        let verdict = match self.confirm(&alone).await {
+            Err(confirmed) => {
+                called.fuel += confirmed.fuel;
+                Some(DeadRow { row, fuel: confirmed.fuel, fault: guest(confirmed.fault)? })
+            }
+            Ok(passed) => {
+                called.fuel += passed.fuel;
+                let tries = attempts.entry(row).or_insert(0);
+                *tries += 1;
+                let message = format!("passes alone, failed in its batch: {fault}");
+                let state_dependent =
+                    || GuestFault { kind: GuestFaultKind::StateDependent, message, backtrace: fault.backtrace.clone() };
+                (*tries > self.limits.retries).then(|| DeadRow { row, fuel: passed.fuel, fault: state_dependent() })
+            }
+        };
+        let Some(dead) = verdict else { return Ok(vec![failed]) };
+        called.dead.push(dead);
+        Ok([0..suspect, suspect + 1..length]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| failed.part(part))
+            .collect())
+    }
+
+    /// Runs one record alone, reproducibly.
+    async fn confirm(&self, alone: &Arc<RecordBatch>) -> Result<Processed, Failure> {
+        let mode = Mode::Confirm { seed: seed(alone), time_ms: alone.timestamps[0].max(0) };
+        let mut instance = self.stage.instantiate(mode).await?;
+        self.within_deadline(&mut instance, alone).await
+    }
+
+    async fn run_once(&self, batch: &Arc<RecordBatch>) -> Result<Processed, Failure> {
+        let idle = self.idle.lock().pop();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => self.stage.instantiate(Mode::Live).await?,
+        };
+        let processed = self.within_deadline(&mut instance, batch).await?;
+        if instance.memory_bytes() <= self.recycle_bytes {
+            self.idle.lock().push(instance);
+        }
+        Ok(processed)
+    }
+
+    /// The wall deadline is checked at each poll, which fuel makes frequent, and by a timer for a guest that sleeps.
+    async fn within_deadline(&self, instance: &mut Instance, batch: &Arc<RecordBatch>) -> Result<Processed, Failure> {
+        let deadline = Duration::from_millis(self.limits.deadline_ms);
+        match tokio::time::timeout(deadline, instance.process(batch)).await {
+            Ok(done) => done,
+            Err(_) => {
+                let message = format!("the batch took longer than {} ms", self.limits.deadline_ms);
+                let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
+                Err(Failure { fault, record: instance.last_mark(), fuel: 0 })
+            }
+        }
+    }
+}
+
+/// One seed for each record, the same on every machine.
+fn seed(alone: &RecordBatch) -> u64 {
+    (alone.offsets[0] as u64) ^ (alone.partition as u64) << 48
+}
+
+/// A guest's fault, or the host's as an error. A stage that does not start has no row to blame, so it is no row's fault either.
+fn guest(fault: Fault) -> Result<GuestFault, Fault> {
+    match fault {
+        Fault::Guest(fault) if fault.kind == GuestFaultKind::Init => Err(Fault::Guest(fault)),
+        Fault::Guest(fault) => Ok(fault),
+        Fault::Host(fault) => Err(Fault::Host(fault)),
+    }
+}
+
+impl Called {
+    /// Takes over an outcome. Returns whether a row asked to be tried again, which ends the batch there.
+    fn accept(&mut self, ran: Todo, outcome: Outcome) -> bool {
+        let mut outputs = outcome.outputs;
+        let mut spoilt = Vec::new();
+        let mut retry: Option<(u32, String)> = None;
+        for exception in outcome.exceptions {
+            spoilt.push(exception.index);
+            match exception.action {
+                Action::Retry if retry.as_ref().is_none_or(|(row, _)| exception.index < *row) => {
+                    retry = Some((exception.index, exception.reason));
+                }
+                Action::Retry => {}
+                Action::DeadLetter => self.dead.push(DeadRow {
+                    row: ran.row(exception.index as usize),
+                    fault: GuestFault::new(GuestFaultKind::Rejected, exception.reason),
+                    fuel: 0,
+                }),
+            }
+        }
+        let until = retry.as_ref().map_or(u32::MAX, |(row, _)| *row);
+        if !spoilt.is_empty() {
+            spoilt.sort_unstable();
+            outputs.retain(|source| source < until && spoilt.binary_search(&source).is_err());
+        }
+        if let Some((row, reason)) = retry {
+            let row = ran.row(row as usize);
+            self.dead.retain(|dead| dead.row < row);
+            self.retry = Some((row, reason));
+        }
+        self.pieces.push(Piece { batch: ran.batch, rows: ran.rows, outputs });
+        self.retry.is_some()
+    }
+}
+
+/// A retry that came too often is a rejection.
+pub(crate) fn rejected(reason: &str, retries: u32) -> GuestFault {
+    GuestFault::new(GuestFaultKind::Rejected, format!("asked for a retry more than {retries} times: {reason}"))
+}
+
+/// The pause before a stage's retry number `attempt`.
+pub(crate) fn retry_pause(attempt: u32) -> Duration {
+    config::backoff(Duration::from_millis(100), Duration::from_secs(5), attempt)
+}
