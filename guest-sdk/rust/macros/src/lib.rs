@@ -1,1 +1,144 @@
-//! sdk
+//! The `#[stage]` attribute of `bulkhead-sdk`.
+//!
+//! What it promises: the function stays as written and callable; beside it comes a type of the same name that implements
+//! `Stage`, and on wasm the component's exports. What cannot become a stage is refused with a sentence, at the right place.
+//! Must never: put code on the path of a record that is not in `bulkhead-sdk`, where it can be read and tested.
+
+mod signature;
+
+use proc_macro::TokenStream;
+use quote::quote;
+use signature::Signature;
+use syn::{ItemFn, Path};
+
+/// Makes a function the stage of this crate.
+///
+/// | attribute | function |
+/// |---|---|
+/// | `#[stage]` | `fn name(record: Record, out: &mut Outputs) -> StageResult` |
+/// | `#[stage(init = setup)]` | `fn name(state: &mut State, record: Record, out: &mut Outputs) -> StageResult` |
+///
+/// `setup` is `fn(&Config) -> Result<State, E>`, where `E` is an `InitError` or becomes one; it is called once for each
+/// instance, before any record. The state is a cache: the host may drop an instance between any two batches, and does so
+/// after a panic.
+///
+/// The function may also return nothing, or a `Result<(), E>` of any error type. A crate has one stage: a component exports
+/// one.
+///
+/// A function of another shape is refused:
+///
+/// ```compile_fail
+/// use bulkhead_sdk::prelude::*;
+///
+/// #[stage]
+/// async fn wait(record: Record<'_>, out: &mut Outputs<'_>) {}
+/// ```
+///
+/// and so is state that nobody builds:
+///
+/// ```compile_fail
+/// use bulkhead_sdk::prelude::*;
+///
+/// #[stage]
+/// fn count(seen: &mut u64, record: Record, out: &mut Outputs) {}
+/// ```
+#[proc_macro_attribute]
+pub fn stage(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    expand(attribute.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+fn expand(
+    attribute: proc_macro2::TokenStream,
+    item: proc_macro2::TokenStream,
+) -> syn::Result<proc_macro2::TokenStream> {
+    let function: ItemFn = syn::parse2(item)?;
+    let init = signature::init(attribute)?;
+    let signature = Signature::of(&function, init.is_some())?;
+    let implementation = implementation(&function, &signature, init.as_ref());
+    let export = export(&function);
+    let (name, visibility) = (&function.sig.ident, &function.vis);
+    let doc = format!("The stage that [`{name}()`](fn@{name}) is, for tests to name.");
+    Ok(quote! {
+        #function
+
+        #[doc = #doc]
+        #[allow(non_camel_case_types, reason = "a stage's type has the name of its function")]
+        #[derive(Debug, Clone, Copy)]
+        #visibility enum #name {}
+
+        #implementation
+        #export
+    })
+}
+
+/// `impl Stage`: init and process, each one call.
+fn implementation(function: &ItemFn, signature: &Signature, init: Option<&Path>) -> proc_macro2::TokenStream {
+    let name = &function.sig.ident;
+    let state = &signature.state;
+    let (build, call) = match init {
+        Some(init) => (
+            quote!(::core::result::Result::map_err(#init(config), ::core::convert::Into::into)),
+            quote!(#name(state, record, out)),
+        ),
+        None => (
+            quote!({
+                let _ = config;
+                ::core::result::Result::Ok(())
+            }),
+            quote!({
+                let _ = state;
+                #name(record, out)
+            }),
+        ),
+    };
+    quote! {
+        impl ::bulkhead_sdk::Stage for #name {
+            type State = #state;
+
+            fn init(
+                config: &::bulkhead_sdk::Config,
+            ) -> ::core::result::Result<Self::State, ::bulkhead_sdk::InitError> {
+                #build
+            }
+
+            #[inline]
+            fn process(
+                state: &mut Self::State,
+                record: ::bulkhead_sdk::Record<'_>,
+                out: &mut ::bulkhead_sdk::Outputs<'_>,
+            ) -> ::bulkhead_sdk::StageResult {
+                ::bulkhead_sdk::__private::IntoResult::into_result(#call)
+            }
+        }
+    }
+}
+
+/// The component's exports. A wasm instance has one thread, so the thread-local cell is a plain global there.
+fn export(function: &ItemFn) -> proc_macro2::TokenStream {
+    let name = &function.sig.ident;
+    quote! {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use ::bulkhead_sdk::__private as sdk;
+
+            ::std::thread_local! {
+                static INSTANCE: ::core::cell::RefCell<::core::option::Option<sdk::Instance<#name>>> =
+                    const { ::core::cell::RefCell::new(::core::option::Option::None) };
+            }
+
+            struct Component;
+
+            impl sdk::processor::Guest for Component {
+                fn init(config: sdk::bindings::bulkhead::stage::types::Config) -> ::core::result::Result<(), ::std::string::String> {
+                    INSTANCE.with_borrow_mut(|slot| sdk::component_init(slot, config))
+                }
+
+                fn process(batch: sdk::processor::Batch) -> sdk::processor::Outcome {
+                    INSTANCE.with_borrow_mut(|slot| sdk::component_process(slot, batch))
+                }
+            }
+
+            sdk::export_stage!(Component with_types_in ::bulkhead_sdk::__private::bindings);
+        };
+    }
+}

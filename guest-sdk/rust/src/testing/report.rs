@@ -1,0 +1,74 @@
+//! What came out of a stage, as plain values that a test can compare.
+//!
+//! Must never: hold anything that differs between a native run and the sandbox of the same case.
+
+use crate::log::Level;
+
+/// What a stage made of a case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The outputs, in order.
+    pub outputs: Vec<Emitted>,
+    /// The records that the stage rejected, in order. The last may be one to try again: what lies behind it was not run.
+    pub rejected: Vec<Rejected>,
+    /// What the stage logged, in order.
+    pub logs: Vec<(Level, String)>,
+}
+
+impl Report {
+    /// The outputs that went to `output`, in order.
+    pub fn to(&self, output: &str) -> Vec<&Emitted> {
+        self.outputs.iter().filter(|emitted| emitted.to == output).collect()
+    }
+
+    /// The values that went to `output`, as text.
+    ///
+    /// # Panics
+    /// Where one is a tombstone or not UTF-8.
+    pub fn texts(&self, output: &str) -> Vec<&str> {
+        self.to(output).into_iter().map(Emitted::text).collect()
+    }
+}
+
+/// An output, with what it took over from its record filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    /// Place in the case of the record that it was made from.
+    pub record: usize,
+    /// Name of the output it went to.
+    pub to: String,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers, in order.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+}
+
+impl Emitted {
+    /// The value as text.
+    ///
+    /// # Panics
+    /// Where it is a tombstone or not UTF-8.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.value.as_deref().expect("a value, not a tombstone")).expect("a value in UTF-8")
+    }
+
+    /// The value of the last header with this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().rfind(|header| header.0 == name.as_bytes())?.1.as_deref()
+    }
+}
+
+/// A record that the stage rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place in the case.
+    pub record: usize,
+    /// Whether it is to be tried again, rather than a dead letter.
+    pub retry: bool,
+    /// The stage's words.
+    pub reason: String,
+}
