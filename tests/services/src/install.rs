@@ -25,8 +25,11 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 "#;
 
-/// The class path of Kafka, installed now if it is not.
-pub(crate) fn kafka() -> Result<PathBuf> {
+/// The folder of Kafka's jars, installed now if they are not.
+///
+/// # Errors
+/// Where Java is missing, or Maven cannot fetch them.
+pub fn kafka() -> Result<PathBuf> {
     ensure_tool("java", "-version", "a Java runtime, 17 or later (package openjdk-17-jre-headless)")?;
     let root = services();
     fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;

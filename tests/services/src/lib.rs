@@ -12,4 +12,5 @@ mod ports;
 mod spawner;
 
 pub use admin::{Acl, Operation, Resource};
+pub use install::kafka as install_kafka;
 pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};

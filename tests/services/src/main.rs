@@ -1,12 +1,13 @@
 //! Runs a service by hand: prints as JSON how to reach it, and keeps it until SIGTERM or SIGINT.
 //!
-//! `cargo run -p bulkhead-test-services -- kafka --brokers 3`
+//! `cargo run -p bulkhead-test-services -- kafka --brokers 3`; with `install kafka` it only installs it and prints the folder
+//! of its jars.
 
 use anyhow::{Context, Result, bail};
-use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Kafka};
+use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Kafka, install_kafka};
 use std::io::Write;
 
-const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N]";
+const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +15,10 @@ fn main() -> Result<()> {
     let brokers = match words[..] {
         ["kafka"] => 1,
         ["kafka", "--brokers", count] => count.parse().context(USAGE)?,
+        ["install", "kafka"] => {
+            println!("{}", install_kafka()?.display());
+            return Ok(());
+        }
         _ => bail!(USAGE),
     };
     let signals = block_signals();
