@@ -3,6 +3,8 @@
 //! Every other crate knows this one; it knows none of them, does no I/O and has no runtime.
 //! Must never: depend on a runtime, a database, a network or a sandbox.
 
+#![forbid(unsafe_code)]
+
 pub mod assignment;
 pub mod code;
 pub mod columns;
