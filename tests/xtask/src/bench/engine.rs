@@ -100,7 +100,9 @@ fn bulkhead(threads: &str) -> Result<Vec<String>> {
     let stage = stage()?;
     let host = shown(&target().join("release/bulkhead"));
     let topics = ["bench-pipeline", "--bootstrap", "{bootstrap}", "--input", "{in}", "--output", "{out}"];
-    let rest = ["--group", "{group}", "--threads", threads, "--stage", &stage];
+    // A folder of its own for each run, so that none finds the code that an earlier one compiled.
+    let data = shown(&target().join("bench/data-{group}"));
+    let rest = ["--pipeline", "{group}", "--threads", threads, "--stage", &stage, "--data-dir", &data];
     Ok([vec![host], owned(&topics), owned(&rest)].concat())
 }
 

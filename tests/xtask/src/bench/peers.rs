@@ -12,6 +12,7 @@ use super::table::{Run, check_outputs, table};
 use crate::command::{cargo, program, target};
 use crate::{services, setup};
 use anyhow::{Context, Result};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const CLIENT: &str = "confluent-kafka==2.16.1";
@@ -37,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.threads,
         std::thread::available_parallelism().map_or(1, usize::from),
     );
+    remove_data_folders()?;
     let mut runs = Vec::new();
     for round in 1..=options.rounds {
         for (engine, command) in &commands {
@@ -72,6 +74,17 @@ fn measure(python: &Path, broker: &Broker, options: &Options, engine: Engine, co
         .output()
         .with_context(|| format!("{} did not do the work; its log is in target/bench", engine.name()))?;
     Ok(said.lines().last().unwrap_or_default().to_owned())
+}
+
+/// Removes what runs of Bulkhead left, of this program or of an earlier one.
+fn remove_data_folders() -> Result<()> {
+    for entry in fs::read_dir(target().join("bench"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("data-") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A Python with the Kafka client that bench.py uses, made once.
