@@ -115,13 +115,15 @@ impl Flow {
         let keys: Vec<_> = pipelines.running.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
         let stopped: Vec<_> = keys.iter().filter_map(|key| pipelines.running.remove(key)).collect();
         stopped.iter().for_each(Pipeline::stop);
-        stopped.into_iter().for_each(Pipeline::join);
         while let Some((key, assignment)) = wanted.pop_first() {
             match pipelines.running.get(&key) {
                 Some(pipeline) => pipeline.assign(assignment),
                 None => drop(pipelines.running.insert(key, Pipeline::start(assignment, &self.tools))),
             }
         }
+        // Those that stay do not wait for those that go, nor does a report.
+        drop(pipelines);
+        stopped.into_iter().for_each(Pipeline::join);
     }
 
     /// The generation that runs, and how each pipeline fares.
