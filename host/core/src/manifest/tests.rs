@@ -101,3 +101,11 @@ fn a_resolved_spec_survives_json() {
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), spec);
 }
+
+#[test]
+fn the_manifest_that_the_page_shows_is_accepted() {
+    let page = Code::ManifestSyntax.page().unwrap();
+    let (_, from) = page.split_once("```yaml\n").unwrap();
+    let (manifest, _) = from.split_once("```").unwrap();
+    assert_eq!(parse(manifest).unwrap().name.as_str(), "flights");
+}
