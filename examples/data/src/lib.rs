@@ -15,6 +15,7 @@
 //! ```
 //!
 //! Must never: call a stage to find out what a stage should do.
+#![forbid(unsafe_code)]
 
 mod archive;
 mod convert;

@@ -56,9 +56,13 @@ mod config;
 mod draft;
 pub mod log;
 mod outputs;
+#[cfg(test)]
+mod outputs_tests;
 mod record;
 mod reject;
 mod stage;
+#[cfg(test)]
+mod stage_tests;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 

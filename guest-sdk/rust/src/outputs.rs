@@ -196,7 +196,7 @@ impl<'a> Outputs<'a> {
             columns.keys.ends.resize(row, 0);
             columns.keys.ends.push(end(columns.keys.data.len()));
         }
-        if !columns.headers.names.ends.is_empty() {
+        if !columns.headers.names.ends.is_empty() || !columns.headers.record_ends.is_empty() {
             columns.headers.record_ends.resize(row, 0);
             columns.headers.record_ends.push(end(columns.headers.names.ends.len()));
         }
@@ -248,7 +248,7 @@ pub(crate) fn set_null(column: &mut contract::NullColumn, row: usize) {
 fn truncate(column: &mut contract::NullColumn, rows: usize) {
     column.ends.truncate(rows);
     column.nulls.truncate(rows.div_ceil(8));
-    if rows % 8 != 0
+    if !rows.is_multiple_of(8)
         && let Some(last) = column.nulls.get_mut(rows / 8)
     {
         *last &= (1 << (rows % 8)) - 1;

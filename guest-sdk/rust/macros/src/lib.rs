@@ -3,6 +3,7 @@
 //! What it promises: the function stays as written and callable; beside it comes a type of the same name that implements
 //! `Stage`, and on wasm the component's exports. What cannot become a stage is refused with a sentence, at the right place.
 //! Must never: put code on the path of a record that is not in `bulkhead-sdk`, where it can be read and tested.
+#![forbid(unsafe_code)]
 
 mod signature;
 

@@ -30,3 +30,5 @@ mod run;
 pub use case::{Case, Input};
 pub use report::{Emitted, Rejected, Report};
 pub(crate) use run::capture;
+#[cfg(test)]
+pub(crate) use run::columns;

@@ -38,7 +38,7 @@ pub(crate) fn run<S: Stage>(case: &Case) -> Result<Report, InitError> {
     Ok(report)
 }
 
-fn columns(case: &Case, rows: Range<usize>) -> contract::Batch {
+pub(crate) fn columns(case: &Case, rows: Range<usize>) -> contract::Batch {
     let mut batch = contract::Batch {
         topic: case.records[rows.start].input,
         partition: case.records[rows.start].partition,
