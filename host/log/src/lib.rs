@@ -2,6 +2,9 @@
 //!
 //! Must never: know what a tenant or a guest is; it moves columns between physical topics.
 
+pub mod conformance;
+pub mod embedded;
+pub mod inject;
 mod port;
 
 pub use port::*;

@@ -156,6 +156,7 @@ pub trait Reader: Send {
 
 /// What `poll` gives.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an event is taken apart where it is received, and most are batches")]
 pub enum Event {
     /// Nothing within the time.
     Idle,
@@ -220,13 +221,13 @@ pub trait Writer: Send {
     /// [`CommitOutcome::Aborted`] where one of its rows is at fault.
     ///
     /// # Errors
-    /// Where the transaction can only be aborted.
+    /// Where the transaction can only be aborted: call [`Writer::abort`], or [`Writer::recover`] for the outcomes that ask for it.
     fn produce(&mut self, owner: u32, held: &Arc<Held>) -> Result<(), CommitOutcome>;
 
     /// Commits what was produced together with these positions.
     fn commit(&mut self, positions: &[GroupPositions], timeout: Duration) -> CommitOutcome;
 
-    /// Ends the transaction without effect.
+    /// Ends the transaction without effect. No error where there is none, as after a [`Writer::commit`].
     ///
     /// # Errors
     /// Where only [`Writer::recover`] helps.
@@ -306,6 +307,22 @@ impl LogError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+}
+
+/// Framing of one record at most: a record batch of Kafka's that holds only this one.
+const RECORD_FRAMING_BYTES: usize = 100;
+/// Framing of one header at most.
+const HEADER_FRAMING_BYTES: usize = 10;
+
+/// What a record counts against [`TopicInfo::max_record_bytes`], uncompressed; never less than what the log itself counts.
+pub fn record_bytes<'a>(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> usize {
+    let len = |cell: Option<&[u8]>| cell.map_or(0, <[u8]>::len);
+    let headers: usize = headers.into_iter().map(|(name, value)| HEADER_FRAMING_BYTES + name.len() + len(value)).sum();
+    RECORD_FRAMING_BYTES + len(key) + len(value) + headers
 }
 
 /// The partition that a record goes to: by its key as Kafka's own clients do (murmur2), so that other producers and consumers

@@ -1,0 +1,37 @@
+//! Outputs to write, made by hand.
+
+use crate::{Block, Held};
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::scope::PhysicalTopic;
+use std::sync::Arc;
+
+/// Source records and an output for each.
+pub(super) struct Rows {
+    pub(super) batch: RecordBatch,
+    pub(super) outputs: Outputs,
+}
+
+impl Rows {
+    /// None yet, of a source with this partition, which is where records without keys go.
+    pub(super) fn of(partition: i32) -> Self {
+        Self { batch: RecordBatch { partition, ..RecordBatch::default() }, outputs: Outputs::default() }
+    }
+
+    pub(super) fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let row = self.batch.len();
+        self.batch.push(row as i64, 1_000 + row as i64, None, None, []);
+        self.outputs.push(row as u32, 0, 1_000 + row as i64, key, value);
+    }
+
+    pub(super) fn held(self, topic: &PhysicalTopic) -> Arc<Held> {
+        let targets = Arc::from([Some(topic.clone())]);
+        Arc::new(Held { batch: Arc::new(self.batch), blocks: vec![Block { outputs: self.outputs, targets }] })
+    }
+}
+
+/// Values without keys for one partition of a topic.
+pub(super) fn held(topic: &PhysicalTopic, partition: i32, values: impl IntoIterator<Item = String>) -> Arc<Held> {
+    let mut rows = Rows::of(partition);
+    values.into_iter().for_each(|value| rows.push(None, Some(value.as_bytes())));
+    rows.held(topic)
+}

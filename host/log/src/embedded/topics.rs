@@ -1,0 +1,110 @@
+//! Topics of the embedded log, as they are in memory: what readers and writers look at without asking the database.
+//!
+//! Must never: say that a partition goes further than what is durable.
+
+use super::store::{Store, TopicRow};
+use super::wake::Wakers;
+use crate::LogError;
+use bulkhead_core::code::Code;
+use bulkhead_core::scope::PhysicalTopic;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// A topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) max_record_bytes: usize,
+    pub(super) wakers: Wakers,
+    ends: Vec<AtomicI64>,
+    gone: AtomicBool,
+}
+
+impl Topic {
+    pub(super) fn new(row: TopicRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            max_record_bytes: row.max_record_bytes,
+            wakers: Wakers::default(),
+            ends: row.ends.into_iter().map(AtomicI64::new).collect(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn partitions(&self) -> i32 {
+        i32::try_from(self.ends.len()).expect("made from an i32")
+    }
+
+    /// The offset after the last record.
+    pub(super) fn end(&self, partition: i32) -> i64 {
+        self.ends[partition as usize].load(Ordering::Acquire)
+    }
+
+    /// Shows readers what was made durable.
+    pub(super) fn advance(&self, partition: i32, end: i64) {
+        self.ends[partition as usize].store(end, Ordering::Release);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.wakers.wake();
+    }
+
+    pub(super) fn ends(&self) -> Vec<i64> {
+        (0..self.partitions()).map(|p| self.end(p)).collect()
+    }
+}
+
+/// All topics by name.
+#[derive(Debug)]
+pub(super) struct Topics(RwLock<BTreeMap<String, Arc<Topic>>>);
+
+impl Topics {
+    pub(super) fn load(store: &Store) -> Result<Self, LogError> {
+        let rows = store.topics()?.into_iter();
+        Ok(Self(RwLock::new(rows.map(|row| (row.name.clone(), Arc::new(Topic::new(row)))).collect())))
+    }
+
+    pub(super) fn find(&self, name: &PhysicalTopic) -> Option<Arc<Topic>> {
+        self.0.read().get(name.as_str()).cloned()
+    }
+
+    /// # Errors
+    /// [`Code::TopicGone`].
+    pub(super) fn get(&self, name: &PhysicalTopic) -> Result<Arc<Topic>, LogError> {
+        self.find(name).ok_or_else(|| gone(name.as_str()))
+    }
+
+    pub(super) fn insert(&self, topic: Topic) {
+        self.0.write().insert(topic.name.clone(), Arc::new(topic));
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        if let Some(topic) = self.0.write().remove(name) {
+            topic.set_gone();
+        }
+    }
+
+    pub(super) fn names(&self, prefix: &str) -> Vec<String> {
+        let topics = self.0.read();
+        topics
+            .range(prefix.to_owned()..)
+            .map(|(name, _)| name)
+            .take_while(|name| name.starts_with(prefix))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The error of a topic that is not there.
+pub(super) fn gone(name: &str) -> LogError {
+    LogError::new(Code::TopicGone, format!("there is no topic {name}"))
+}
