@@ -88,7 +88,15 @@ fn java(folder: &str, options: &[&str], main_class: &str) -> Result<Vec<String>>
     let class_path = folder.join("target/cp.txt");
     program("mvn")
         .folder(&folder)
-        .args(["-q", "-B", "-ntp", "compile", "dependency:build-classpath", "-Dmdep.outputFile=target/cp.txt"])
+        .args([
+            "-q",
+            "-B",
+            "-ntp",
+            "-Dstyle.color=never",
+            "compile",
+            "dependency:build-classpath",
+            "-Dmdep.outputFile=target/cp.txt",
+        ])
         .run()?;
     let jars = fs::read_to_string(&class_path).with_context(|| format!("cannot read {}", class_path.display()))?;
     let class_path = format!("{}:{}", folder.join("target/classes").display(), jars.trim());

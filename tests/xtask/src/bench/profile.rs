@@ -39,7 +39,7 @@ pub(crate) fn print(file: &std::path::Path) -> Result<()> {
             .context("perf could not read what it recorded")?;
         println!("\n{title}");
         let lines = report.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.take(LINES).for_each(|line| println!("{}", line.trim_end()));
+        lines.take(LINES).for_each(|line| println!("{}", line.trim_end_matches([' ', '-'])));
     }
     Ok(())
 }
