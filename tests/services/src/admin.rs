@@ -66,6 +66,12 @@ pub enum Operation {
     Write,
     /// See that it is there.
     Describe,
+    /// Make.
+    Create,
+    /// Delete.
+    Delete,
+    /// See its settings.
+    DescribeConfigs,
 }
 
 /// A client that may do everything.
@@ -261,6 +267,9 @@ impl Operation {
             Self::Read => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ,
             Self::Write => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE,
             Self::Describe => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DESCRIBE,
+            Self::Create => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_CREATE,
+            Self::Delete => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DELETE,
+            Self::DescribeConfigs => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
         }
     }
 }

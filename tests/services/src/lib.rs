@@ -14,3 +14,4 @@ mod spawner;
 pub use admin::{Acl, Operation, Resource};
 pub use install::kafka as install_kafka;
 pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};
+pub use spawner::spawn;

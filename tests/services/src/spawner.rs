@@ -15,7 +15,10 @@ type Request = (Command, Sender<io::Result<Child>>);
 static SPAWNER: OnceLock<Mutex<Sender<Request>>> = OnceLock::new();
 
 /// Starts `command`, to be killed when this process ends, however it ends.
-pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+///
+/// # Errors
+/// Where the system does not start it.
+pub fn spawn(mut command: Command) -> io::Result<Child> {
     // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe.
     unsafe {
         let parent = libc::getpid();
