@@ -17,7 +17,16 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("bulkhead-operator", &["bulkhead-core"]),
     (
         "bulkhead",
-        &["bulkhead-core", "bulkhead-engine", "bulkhead-log", "bulkhead-flow", "bulkhead-control", "bulkhead-operator"],
+        // `bulkhead demo` brings its input with it.
+        &[
+            "bulkhead-core",
+            "bulkhead-engine",
+            "bulkhead-log",
+            "bulkhead-flow",
+            "bulkhead-control",
+            "bulkhead-operator",
+            "bulkhead-example-data",
+        ],
     ),
 ];
 
