@@ -62,6 +62,8 @@ pub(crate) const TRANSACTION_BYTES: u64 = 64 << 20;
 pub(crate) const DEAD_IN_A_ROW: u32 = 100;
 /// Aborts in a row that name nobody, after which a lane starts its producer afresh.
 pub(crate) const ABORTS_BEFORE_RECOVERY: u32 = 3;
+/// Failed transactions in a row of a pipeline in quarantine after which its incarnation starts afresh.
+pub(crate) const TROUBLES_BEFORE_RESTART: u32 = 5;
 /// How old a topic's description may be before it is asked for again.
 pub(crate) const TOPIC_AGE: Duration = Duration::from_secs(1);
 

@@ -1,20 +1,19 @@
 //! Dead letters: the record as it came, with the evidence of why it could not be handled in its headers.
 //!
 //! Key, value, timestamp and headers are the source record's; what Bulkhead adds are headers beginning with `bulkhead-`, all
-//! text. Where that would not fit the dead-letter topic, the value is left out and `bulkhead-value-bytes` says how large it was; the
-//! coordinates still lead to it.
+//! text. What would not fit the dead-letter topic is left out: first the record's own headers, then the value, whose size
+//! `bulkhead-value-bytes` then says, then the key; long texts are cut before that. The coordinates still lead to it.
 //! Must never: hold anything of the host or another tenant; coordinates are in the tenant's own names.
 
 use crate::graph::Dead;
 use bulkhead_core::columns::{INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
 use bulkhead_core::name::{ModuleDigest, TopicName};
+use bulkhead_log::record_bytes;
 
 /// Prefix of every header that is added.
 pub const HEADER_PREFIX: &str = "bulkhead-";
 /// Bytes kept of the message and of the backtrace, so that a dead letter stays a record.
 const TEXT_BYTES_MAX: usize = 4096;
-/// Room for headers when deciding whether the value still fits.
-const EVIDENCE_BYTES: usize = 3 * TEXT_BYTES_MAX;
 
 /// Where a record came from and what judged it.
 pub(crate) struct Evidence<'a> {
@@ -25,7 +24,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) topic: &'a TopicName,
 }
 
-/// Adds the dead letter of row `row` of `batch` to `outputs`, whose only target is the dead-letter topic.
+/// Adds the dead letter of row `row` of `batch` to `outputs`, whose only target is the dead-letter topic, which takes records of at
+/// most `limit` bytes.
 pub(crate) fn push(
     outputs: &mut Outputs,
     batch: &RecordBatch,
@@ -36,49 +36,77 @@ pub(crate) fn push(
 ) {
     let i = row as usize;
     let at = outputs.len();
+    let bytes = |cell: Option<&[u8]>| cell.map_or(0, <[u8]>::len);
+    let mut room = limit.saturating_sub(record_bytes(None, None, []));
+    let mut take = |bytes: usize| {
+        let fits = bytes <= room;
+        room -= if fits { bytes } else { 0 };
+        fits
+    };
+    let evidence = evidence(batch, i, dead, from, limit);
+    let evidence: Vec<_> = evidence.into_iter().filter(|(name, text)| take(header_bytes(name, text))).collect();
     let value = batch.values.get(i);
-    let key_bytes = batch.keys.get(i).map_or(0, <[u8]>::len);
-    let header_bytes: usize = batch.headers.row(i).map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 8).sum();
-    let room = limit.saturating_sub(EVIDENCE_BYTES);
-    let keep_headers = header_bytes + key_bytes <= room;
-    let keep_value = value.map_or(0, <[u8]>::len) + key_bytes + if keep_headers { header_bytes } else { 0 } <= room;
+    let said = ("value-bytes", bytes(value).to_string());
+    let said_bytes = header_bytes(said.0, &said.1);
+    let keep_key = take(bytes(batch.keys.get(i)));
+    // Room for saying that the value is missing is found before the value takes it.
+    let may_say = take(said_bytes);
+    let keep_value = take(bytes(value));
+    let own = batch.headers.row(i);
+    let keep_headers = take(record_bytes(None, None, own) - record_bytes(None, None, []));
+
     outputs.source.push(row);
     outputs.to.push(0);
-    outputs.inherit.push(INHERIT_KEY | INHERIT_TIMESTAMP);
+    outputs.inherit.push(INHERIT_TIMESTAMP | if keep_key { INHERIT_KEY } else { 0 });
     outputs.keys.push(None);
     outputs.values.push(if keep_value { value } else { None });
     outputs.timestamps.push(batch.timestamps[i]);
     if keep_headers {
-        for (name, value) in batch.headers.row(i) {
-            outputs.headers.push(name, value);
-        }
+        batch.headers.row(i).for_each(|(name, value)| outputs.headers.push(name, value));
     }
-    let mut add = |name: &str, value: &str| {
-        outputs.headers.push(format!("{HEADER_PREFIX}{name}").as_bytes(), Some(value.as_bytes()));
-    };
-    let fault = &dead.fault;
-    add("code", fault.kind.code().id());
-    add("kind", fault.kind.as_str());
-    add("reason", cut(&fault.message));
-    add("fuel", &dead.fuel.to_string());
-    add("pipeline", from.pipeline);
-    add("revision", &from.revision.to_string());
-    add("stage", from.stage);
-    add("module", &from.module.to_string());
-    add("topic", from.topic.as_str());
-    add("partition", &batch.partition.to_string());
-    add("offset", &batch.offsets[i].to_string());
-    if !fault.backtrace.is_empty() {
-        add("backtrace", cut(&fault.backtrace.join("\n")));
-    }
-    if !keep_value {
-        add("value-bytes", &value.map_or(0, <[u8]>::len).to_string());
+    for (name, text) in evidence.iter().chain((!keep_value && may_say).then_some(&said)) {
+        outputs.headers.push(format!("{HEADER_PREFIX}{name}").as_bytes(), Some(text.as_bytes()));
     }
     outputs.headers.end_row(at);
 }
 
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+/// What is to be said, the most needed first.
+fn evidence(
+    batch: &RecordBatch,
+    i: usize,
+    dead: &Dead,
+    from: &Evidence<'_>,
+    limit: usize,
+) -> Vec<(&'static str, String)> {
+    let fault = &dead.fault;
+    let texts = TEXT_BYTES_MAX.min(limit / 4);
+    let mut all = vec![
+        ("code", fault.kind.code().id().to_owned()),
+        ("topic", from.topic.to_string()),
+        ("partition", batch.partition.to_string()),
+        ("offset", batch.offsets[i].to_string()),
+        ("kind", fault.kind.as_str().to_owned()),
+        ("stage", from.stage.to_owned()),
+        ("module", from.module.to_string()),
+        ("pipeline", from.pipeline.to_owned()),
+        ("revision", from.revision.to_string()),
+        ("reason", cut(&fault.message, texts).to_owned()),
+    ];
+    all.extend(dead.fuel.map(|fuel| ("fuel", fuel.to_string())));
+    if !fault.backtrace.is_empty() {
+        all.push(("backtrace", cut(&fault.backtrace.join("\n"), texts).to_owned()));
+    }
+    all
+}
+
+/// What a header of ours counts against a topic's limit.
+fn header_bytes(name: &str, text: &str) -> usize {
+    let header = [(name.as_bytes(), Some(text.as_bytes()))];
+    HEADER_PREFIX.len() + record_bytes(None, None, header) - record_bytes(None, None, [])
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]
@@ -91,7 +119,7 @@ mod tests {
         batch.push(41, 1, Some(b"k"), Some(b"other"), []);
         batch.push(42, 7, Some(b"k"), Some(value), [(&b"mine"[..], Some(&b"1"[..]))]);
         let fault = GuestFault { kind: GuestFaultKind::Trap, message: "é".repeat(9000), backtrace: vec!["f".into()] };
-        let dead = Dead { stage: 0, fault, fuel: 12 };
+        let dead = Dead { stage: 0, fault, fuel: Some(12) };
         let (topic, module) = ("orders".parse().unwrap(), ModuleDigest::of(b"m"));
         let from = Evidence { pipeline: "p", revision: 2, stage: "s", module: &module, topic: &topic };
         let mut outputs = Outputs::default();
@@ -129,6 +157,17 @@ mod tests {
         let (outputs, _) = letter(&vec![0; 20_000], 20_000);
         assert_eq!(outputs.values.get(0), None);
         assert_eq!(header(&outputs, "bulkhead-value-bytes").as_deref(), Some("20000"));
-        assert!(outputs.bytes() < 20_000, "{}", outputs.bytes());
+    }
+
+    #[test]
+    fn a_dead_letter_always_fits_its_topic() {
+        for limit in (120..9_000).step_by(97).chain([19_000, 20_000, 21_000]) {
+            let (outputs, batch) = letter(&vec![0; limit / 2], limit);
+            let bytes = record_bytes(outputs.key(0, &batch), outputs.values.get(0), outputs.headers(0, &batch));
+            assert!(bytes <= limit, "{bytes} bytes for a limit of {limit}");
+            if limit > 600 {
+                assert_eq!(header(&outputs, "bulkhead-offset").as_deref(), Some("42"), "at a limit of {limit}");
+            }
+        }
     }
 }

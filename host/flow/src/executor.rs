@@ -8,6 +8,7 @@ use crate::fair::FairQueue;
 use async_task::Task;
 use bulkhead_core::name::TenantId;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
@@ -31,7 +32,10 @@ impl Executor {
                 let run = move || {
                     let _context = runtime.enter();
                     while let Some(work) = queue.pop() {
-                        work.run();
+                        // The task is over then, and what it owns is dropped, which its pipeline notices. Others go on.
+                        if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                            tracing::error!("a task of the record path panicked");
+                        }
                     }
                 };
                 std::thread::Builder::new().name(format!("guest-{i}")).spawn(run).expect("the system gives a thread")

@@ -69,6 +69,8 @@ impl Tools {
 pub struct Flow {
     tools: Arc<Tools>,
     pipelines: Mutex<Pipelines>,
+    /// Held while pipelines stop, so that one which is to start again waits for its own end.
+    changing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -104,11 +106,12 @@ impl Flow {
             runtime: parts.runtime,
             guest_logs: parts.guest_logs,
         };
-        Ok(Self { tools: Arc::new(tools), pipelines: Mutex::default() })
+        Ok(Self { tools: Arc::new(tools), pipelines: Mutex::default(), changing: Mutex::default() })
     }
 
     /// Makes what runs match the assignment: starts, changes and stops pipelines. Stopped ones finish what is under way first.
     pub fn apply(&self, assignment: Assignment) {
+        let _changing = self.changing.lock();
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
         let mut wanted: BTreeMap<_, _> = assignment.pipelines.into_iter().map(|p| (p.key.clone(), p)).collect();
@@ -141,6 +144,7 @@ impl Flow {
     /// [`FlowConfig::drain_timeout`].
     pub fn drain(&self) {
         let started = Instant::now();
+        let _changing = self.changing.lock();
         let running = std::mem::take(&mut self.pipelines.lock().running);
         running.values().for_each(Pipeline::stop);
         running.into_values().for_each(Pipeline::join);

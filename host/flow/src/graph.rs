@@ -8,6 +8,7 @@
 use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault};
+use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{Feed, PipelineSpec, Target};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use std::collections::BTreeMap;
@@ -53,7 +54,8 @@ pub(crate) struct Dead {
     /// Index of the stage.
     pub(crate) stage: usize,
     pub(crate) fault: GuestFault,
-    pub(crate) fuel: u64,
+    /// See [`DeadRow::fuel`].
+    pub(crate) fuel: Option<u64>,
 }
 
 /// What came of a batch.
@@ -142,21 +144,29 @@ impl Graph {
 }
 
 impl GraphStage {
-    /// Makes the batches of the stages that this one feeds.
+    /// Makes the batches of the stages that this one feeds. A stage may make far more of a batch than it was given, so they are
+    /// cut to what the contract allows.
     fn pass_on(&self, piece: &Piece, origin: Option<&[u32]>, feeds: &mut [Vec<Feeding>]) {
         for (to, next) in self.next.iter().enumerate() {
             let Some((stage, index)) = next else { continue };
-            let mut batch = RecordBatch { topic: *index, partition: piece.batch.partition, ..RecordBatch::default() };
-            let mut rows = Vec::new();
+            let new = || RecordBatch { topic: *index, partition: piece.batch.partition, ..RecordBatch::default() };
+            let (mut batch, mut rows) = (new(), Vec::new());
             let outputs = &piece.outputs;
             for i in (0..outputs.len()).filter(|i| usize::from(outputs.to[*i]) == to) {
                 let source = outputs.source[i];
+                let value = outputs.values.get(i);
+                let bytes = batch.bytes() + value.map_or(0, <[u8]>::len);
+                let full = batch.len() >= BatchLimits::MAX.records as usize || bytes as u64 > BatchLimits::MAX.bytes;
+                if full && !batch.is_empty() {
+                    let batch = Arc::new(std::mem::replace(&mut batch, new()));
+                    feeds[*stage].push(Feeding { batch, origin: Some(std::mem::take(&mut rows).into()) });
+                }
                 rows.push(origin_of(origin, piece.row(source)));
                 batch.push(
                     piece.batch.offsets[source as usize],
                     outputs.timestamp(i, &piece.batch),
                     outputs.key(i, &piece.batch),
-                    outputs.values.get(i),
+                    value,
                     outputs.headers(i, &piece.batch),
                 );
             }

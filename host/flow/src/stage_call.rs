@@ -3,7 +3,8 @@
 //! When a call fails, all its outputs are lost with it. The row that the guest had marked is run alone, on a fresh instance with
 //! seeded randomness and a virtual clock: failing there is the verdict, and that run the evidence. The rows before it and the rows
 //! after it are run again without it, so that each row runs at most twice whatever the number of bad ones. A guest that never marks
-//! is bisected. A row that passes alone is given the whole batch again a bounded number of times, then called state-dependent.
+//! is bisected. A row that passes alone is given the whole batch again a bounded number of times, then called state-dependent; a batch
+//! that only took too long is halved instead, because the deadline is the batch's and the row may be innocent.
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
 use crate::config;
@@ -34,8 +35,8 @@ pub(crate) struct DeadRow {
     pub(crate) row: u32,
     /// Why.
     pub(crate) fault: GuestFault,
-    /// Fuel of the run that is the evidence.
-    pub(crate) fuel: u64,
+    /// Fuel of the run that is the evidence; `None` where the stage itself refused the record, which takes no run alone.
+    pub(crate) fuel: Option<u64>,
 }
 
 /// A part of the batch that ran in one call.
@@ -62,7 +63,7 @@ pub(crate) struct Called {
     pub(crate) dead: Vec<DeadRow>,
     /// First row that the stage wants to try again, and why.
     pub(crate) retry: Option<(u32, String)>,
-    /// Fuel of all runs.
+    /// Fuel of all runs, with that of starting instances.
     pub(crate) fuel: u64,
 }
 
@@ -75,6 +76,11 @@ struct Todo {
 impl Todo {
     fn row(&self, i: usize) -> u32 {
         self.rows.as_ref().map_or(i as u32, |rows| rows[i])
+    }
+
+    fn halves(&self) -> Vec<Todo> {
+        let (half, length) = (self.batch.len() / 2, self.batch.len());
+        vec![self.part(0..half), self.part(half..length)]
     }
 
     fn part(&self, range: std::ops::Range<usize>) -> Todo {
@@ -93,22 +99,17 @@ impl RunningStage {
         let mut attempts: HashMap<u32, u32> = HashMap::new();
         let mut todo = VecDeque::from([Todo { batch, rows: None }]);
         while let Some(next) = todo.pop_front() {
-            match self.run_once(&next.batch).await {
-                Ok(processed) => {
-                    called.fuel += processed.fuel;
-                    if called.accept(next, processed.outcome) {
+            match self.run_once(&next.batch, &mut called.fuel).await {
+                Ok(outcome) => {
+                    if called.accept(next, outcome) {
                         // The rest is run again after the back-off, so there is no use for it now.
                         break;
                     }
                 }
                 Err(failure) => {
-                    called.fuel += failure.fuel;
                     let fault = guest(failure.fault)?;
-                    for part in
-                        self.isolate(&mut called, &mut attempts, next, failure.record, fault).await?.into_iter().rev()
-                    {
-                        todo.push_front(part);
-                    }
+                    let parts = self.isolate(&mut called, &mut attempts, next, failure.record, fault).await?;
+                    parts.into_iter().rev().for_each(|part| todo.push_front(part));
                 }
             }
         }
@@ -128,23 +129,20 @@ impl RunningStage {
         let suspect = match marked {
             Some(row) if (row as usize) < length => row as usize,
             _ if length == 1 => 0,
-            _ => return Ok(vec![failed.part(0..length / 2), failed.part(length / 2..length)]),
+            _ => return Ok(failed.halves()),
         };
         let row = failed.row(suspect);
         let alone = Arc::new(failed.batch.select([suspect]));
-        let verdict = match self.confirm(&alone).await {
-            Err(confirmed) => {
-                called.fuel += confirmed.fuel;
-                Some(DeadRow { row, fuel: confirmed.fuel, fault: guest(confirmed.fault)? })
-            }
+        let verdict = match self.confirm(&alone, &mut called.fuel).await {
+            Err(confirmed) => Some(DeadRow { row, fuel: Some(confirmed.fuel), fault: guest(confirmed.fault)? }),
+            Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.halves()),
             Ok(passed) => {
-                called.fuel += passed.fuel;
                 let tries = attempts.entry(row).or_insert(0);
                 *tries += 1;
                 let message = format!("passes alone, failed in its batch: {fault}");
                 let state_dependent =
                     || GuestFault { kind: GuestFaultKind::StateDependent, message, backtrace: fault.backtrace.clone() };
-                (*tries > self.limits.retries).then(|| DeadRow { row, fuel: passed.fuel, fault: state_dependent() })
+                (*tries > self.limits.retries).then(|| DeadRow { row, fuel: Some(passed), fault: state_dependent() })
             }
         };
         let Some(dead) = verdict else { return Ok(vec![failed]) };
@@ -156,37 +154,61 @@ impl RunningStage {
             .collect())
     }
 
-    /// Runs one record alone, reproducibly.
-    async fn confirm(&self, alone: &Arc<RecordBatch>) -> Result<Processed, Failure> {
+    /// Runs one record alone, reproducibly. Gives the fuel it took.
+    async fn confirm(&self, alone: &Arc<RecordBatch>, spent: &mut u64) -> Result<u64, Failure> {
         let mode = Mode::Confirm { seed: seed(alone), time_ms: alone.timestamps[0].max(0) };
-        let mut instance = self.stage.instantiate(mode).await?;
-        self.within_deadline(&mut instance, alone).await
+        let mut instance = self.start(mode, spent).await?;
+        let processed = self.process(&mut instance, alone, spent).await?;
+        Ok(processed.fuel)
     }
 
-    async fn run_once(&self, batch: &Arc<RecordBatch>) -> Result<Processed, Failure> {
+    async fn run_once(&self, batch: &Arc<RecordBatch>, spent: &mut u64) -> Result<Outcome, Failure> {
         let idle = self.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => self.stage.instantiate(Mode::Live).await?,
+            None => self.start(Mode::Live, spent).await?,
         };
-        let processed = self.within_deadline(&mut instance, batch).await?;
+        let processed = self.process(&mut instance, batch, spent).await?;
         if instance.memory_bytes() <= self.recycle_bytes {
             self.idle.lock().push(instance);
         }
-        Ok(processed)
+        Ok(processed.outcome)
+    }
+
+    /// A new instance, which may take as long to start as a batch may take to run.
+    async fn start(&self, mode: Mode, spent: &mut u64) -> Result<Instance, Failure> {
+        let started = match tokio::time::timeout(self.deadline(), self.stage.instantiate(mode)).await {
+            Ok(started) => started,
+            Err(_) => {
+                let message = format!("`init` took longer than {} ms", self.limits.deadline_ms);
+                Err(Failure { fault: GuestFault::new(GuestFaultKind::Init, message).into(), record: None, fuel: 0 })
+            }
+        };
+        *spent += started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel);
+        started
     }
 
     /// The wall deadline is checked at each poll, which fuel makes frequent, and by a timer for a guest that sleeps.
-    async fn within_deadline(&self, instance: &mut Instance, batch: &Arc<RecordBatch>) -> Result<Processed, Failure> {
-        let deadline = Duration::from_millis(self.limits.deadline_ms);
-        match tokio::time::timeout(deadline, instance.process(batch)).await {
+    async fn process(
+        &self,
+        instance: &mut Instance,
+        batch: &Arc<RecordBatch>,
+        spent: &mut u64,
+    ) -> Result<Processed, Failure> {
+        let processed = match tokio::time::timeout(self.deadline(), instance.process(batch)).await {
             Ok(done) => done,
             Err(_) => {
                 let message = format!("the batch took longer than {} ms", self.limits.deadline_ms);
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
-                Err(Failure { fault, record: instance.last_mark(), fuel: 0 })
+                Err(Failure { fault, record: instance.last_mark(), fuel: instance.fuel_after_drop() })
             }
-        }
+        };
+        *spent += processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        processed
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.limits.deadline_ms)
     }
 }
 
@@ -220,7 +242,7 @@ impl Called {
                 Action::DeadLetter => self.dead.push(DeadRow {
                     row: ran.row(exception.index as usize),
                     fault: GuestFault::new(GuestFaultKind::Rejected, exception.reason),
-                    fuel: 0,
+                    fuel: None,
                 }),
             }
         }

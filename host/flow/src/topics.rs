@@ -10,16 +10,11 @@ use crate::graph::{Dead, GraphRun};
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{GuestFault, GuestFaultKind};
 use bulkhead_core::scope::PhysicalTopic;
-use bulkhead_log::{Log, LogError, TopicInfo, partition_of};
+use bulkhead_log::{Log, LogError, TopicInfo, partition_of, record_bytes};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Bytes that framing adds to a record, at most, on either log.
-const RECORD_OVERHEAD: usize = 96;
-/// Bytes that framing adds to a header, at most.
-const HEADER_OVERHEAD: usize = 10;
 
 type Known = (Instant, Option<Arc<TopicInfo>>);
 
@@ -46,7 +41,7 @@ impl Topics {
     /// What is known of a topic, asking the log where that is too old. `None` where there is no such topic.
     ///
     /// # Errors
-    /// Where the log does not answer and nothing is known.
+    /// Where the log does not answer and what is known is too old.
     pub(crate) async fn get(&self, topic: &PhysicalTopic) -> Result<Option<Arc<TopicInfo>>, LogError> {
         if let Some((at, info)) = self.known.lock().get(topic)
             && at.elapsed() < TOPIC_AGE
@@ -95,10 +90,7 @@ impl Topics {
                     return Ok(Err(Held::Leaderless));
                 }
                 let headers = written.outputs.headers(i, &written.batch);
-                let bytes = key.map_or(0, <[u8]>::len)
-                    + written.outputs.values.get(i).map_or(0, <[u8]>::len)
-                    + headers.map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + HEADER_OVERHEAD).sum::<usize>()
-                    + RECORD_OVERHEAD;
+                let bytes = record_bytes(key, written.outputs.values.get(i), headers);
                 if bytes > info.max_record_bytes {
                     refused.push((written.source_row(i), written.stage, bytes, info.max_record_bytes));
                 }
@@ -107,7 +99,7 @@ impl Topics {
         for (row, stage, bytes, max) in refused {
             let message = format!("an output has {bytes} bytes with framing; its topic takes at most {max}");
             let fault = GuestFault::new(GuestFaultKind::OutputRefused, message);
-            run.dead.entry(row).or_insert(Dead { stage, fault, fuel: 0 });
+            run.dead.entry(row).or_insert(Dead { stage, fault, fuel: None });
         }
         run.cut();
         Ok(Ok(()))

@@ -5,7 +5,7 @@
 use super::{Lane, LaneKind, Lanes};
 use crate::pipeline::state::PipelineState;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a rate is measured before it counts.
@@ -16,7 +16,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// Bytes by pipeline within a window.
 pub(super) struct Rates {
     since: Instant,
-    bytes: HashMap<usize, (Arc<PipelineState>, u64)>,
+    /// By address, which the weak reference keeps from being used again. A pipeline that ends must not live on in here.
+    bytes: HashMap<usize, (Weak<PipelineState>, u64)>,
 }
 
 impl Default for Rates {
@@ -29,7 +30,7 @@ impl Rates {
     /// Counts a commit.
     pub(super) fn count(&mut self, pipeline: &Arc<PipelineState>, bytes: u64) {
         let entry = self.bytes.entry(Arc::as_ptr(pipeline) as usize);
-        entry.or_insert_with(|| (pipeline.clone(), 0)).1 += bytes;
+        entry.or_insert_with(|| (Arc::downgrade(pipeline), 0)).1 += bytes;
     }
 
     /// At the end of a window, the busiest pipeline if it is busy and has company.
@@ -43,7 +44,8 @@ impl Rates {
             return None;
         }
         let (pipeline, bytes) = window.into_values().max_by_key(|(_, bytes)| *bytes)?;
-        (bytes as f64 / elapsed.as_secs_f64() > bytes_per_s as f64).then_some(pipeline)
+        let busy = bytes as f64 / elapsed.as_secs_f64() > bytes_per_s as f64;
+        if busy { pipeline.upgrade() } else { None }
     }
 }
 

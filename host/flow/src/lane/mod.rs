@@ -8,6 +8,7 @@
 //! Must never: have batches of one pipeline in two lanes at once, or lose their order in a move.
 
 mod busy;
+mod outcome;
 mod thread;
 
 use crate::config::FlowConfig;
@@ -15,11 +16,13 @@ use crate::metrics::Metrics;
 use crate::pipeline::state::{Finished, PipelineState};
 use crate::topics::Topics;
 use bulkhead_core::assignment::PipelineKey;
+use bulkhead_core::code::Code;
 use bulkhead_core::scope::WorkerScope;
 use bulkhead_log::{Log, LogError};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -49,6 +52,8 @@ pub(crate) struct Lane {
 struct Inbox {
     batches: VecDeque<Finished>,
     closing: bool,
+    /// Nobody takes from it any more.
+    abandoned: bool,
 }
 
 impl Lane {
@@ -59,8 +64,23 @@ impl Lane {
 
     /// Puts a batch behind the others.
     pub(crate) fn send(&self, finished: Finished) {
-        self.inbox.lock().batches.push_back(finished);
+        let mut inbox = self.inbox.lock();
+        if inbox.abandoned {
+            drop(inbox);
+            return finished.give_up();
+        }
+        inbox.batches.push_back(finished);
         self.arrived.notify_one();
+    }
+
+    /// Gives up all that has arrived and will arrive: the worker is ending.
+    fn abandon(&self) {
+        let arrived = {
+            let mut inbox = self.inbox.lock();
+            inbox.abandoned = true;
+            std::mem::take(&mut inbox.batches)
+        };
+        arrived.into_iter().for_each(Finished::give_up);
     }
 
     /// Takes all that has arrived, waiting until `until` for the first. `None` where the lane is closing and there is nothing.
@@ -116,8 +136,16 @@ impl Lanes {
             fatal: Mutex::default(),
         });
         for lane in lanes.all() {
-            let run = thread::LaneThread::new(lane.clone(), lanes.clone(), tools.clone());
-            let spawned = std::thread::Builder::new().name(format!("lane-{}", lane.name)).spawn(move || run.run());
+            let thread = thread::LaneThread::new(lane.clone(), lanes.clone(), tools.clone());
+            let (lane, all) = (lane.clone(), lanes.clone());
+            let name = format!("lane-{}", lane.name);
+            let run = move || {
+                if catch_unwind(AssertUnwindSafe(|| thread.run())).is_err() {
+                    all.end_worker(LogError::new(Code::Internal, format!("the thread of lane {} panicked", lane.name)));
+                    lane.abandon();
+                }
+            };
+            let spawned = std::thread::Builder::new().name(name).spawn(run);
             lanes.threads.lock().push(spawned.expect("the system gives a thread"));
         }
         lanes
@@ -134,7 +162,13 @@ impl Lanes {
         self.shared[(hasher.finish() % self.shared.len() as u64) as usize].clone()
     }
 
-    /// Why the worker cannot go on: another has taken its slot.
+    /// The worker cannot go on. The first reason counts.
+    fn end_worker(&self, why: LogError) {
+        tracing::error!(%why, "this worker has to end");
+        self.fatal.lock().get_or_insert(why);
+    }
+
+    /// Why the worker cannot go on: another has taken its slot, or a lane is broken.
     pub(crate) fn fatal(&self) -> Option<LogError> {
         self.fatal.lock().clone()
     }

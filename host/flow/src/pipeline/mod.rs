@@ -83,15 +83,16 @@ impl Pipeline {
         Self { state, orders, thread: Some(thread) }
     }
 
-    /// Tells it what to run from now on. The new order takes over at a batch boundary; one that changes nothing is no order.
+    /// Tells it what to run from now on. The new order takes over at a batch boundary; one that changes nothing but what is known of
+    /// committed positions is no order, and waits for the next start.
     pub(crate) fn assign(&self, assignment: PipelineAssignment) {
-        let same = {
-            let order = self.orders.current.lock();
-            let now = &order.assignment;
-            (now.revision, now.paused, &now.spec) == (assignment.revision, assignment.paused, &assignment.spec)
-        };
+        let mut order = self.orders.current.lock();
+        let now = &order.assignment;
+        let same = (now.revision, now.paused, &now.spec) == (assignment.revision, assignment.paused, &assignment.spec);
+        order.assignment = Arc::new(assignment);
         if !same {
-            self.orders.give(|order| order.assignment = Arc::new(assignment));
+            order.number += 1;
+            self.orders.changed.notify_all();
         }
     }
 
@@ -107,6 +108,7 @@ impl Pipeline {
         {
             tracing::error!(pipeline = %self.state.key.pipeline, "a source thread panicked");
         }
+        self.state.metrics.remove();
     }
 
     /// How it fares.

@@ -7,7 +7,7 @@
 use super::state::{Cost, Finished, Hold, Incarnation};
 use crate::config::{self, DEAD_IN_A_ROW, FlowConfig};
 use crate::dead_letter::{self, Evidence};
-use crate::graph::{Dead, Graph, GraphRun, Retry};
+use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
 use crate::topics::{Held as Blocked, Topics};
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
@@ -44,6 +44,7 @@ pub(crate) struct Partition {
 impl Partition {
     /// Handles batches until there are no more.
     pub(crate) async fn serve(mut self, mut batches: UnboundedReceiver<(Fetched, Hold)>) {
+        let _watch = FailOnPanic(self.incarnation.clone());
         while let Some((fetched, hold)) = batches.recv().await {
             if let Err(error) = self.batch(fetched, hold).await {
                 self.incarnation.fail(error);
@@ -55,24 +56,25 @@ impl Partition {
     /// Handles one batch, in several parts where a stage asks for a retry.
     async fn batch(&mut self, fetched: Fetched, hold: Hold) -> Result<(), LogError> {
         let mut batch = Arc::new(fetched.batch);
-        // How often the record at the front has asked for a retry.
-        let mut tries = 0;
+        let mut hold = Some(hold);
+        // How often the record at the front has asked for a retry, and the fuel that went into it since the last part.
+        let (mut tries, mut spent) = (0, 0);
         loop {
             let started = Instant::now();
             let mut run = self.run_graph(&batch).await?;
             self.admit(&mut run).await?;
             self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+            run.fuel += std::mem::take(&mut spent);
             let Some(retry) = run.retry.take() else {
-                let slow_down = self.count_dead(&run, batch.len());
-                self.finish(&batch, run, batch.len(), fetched.next, Some(hold)).await?;
-                self.slow_down(slow_down).await;
-                return Ok(());
+                return self.part(&batch, run, batch.len(), fetched.next, hold.take()).await;
             };
             let until = retry.row as usize;
             if until > 0 {
-                self.finish(&batch, run, until, batch.offsets[until], None).await?;
+                self.part(&batch, run, until, batch.offsets[until], None).await?;
                 batch = Arc::new(batch.select(until..batch.len()));
                 tries = 0;
+            } else {
+                spent = run.fuel;
             }
             tries += 1;
             let retries = self.run.graph.stages[retry.stage].running.limits.retries;
@@ -80,16 +82,29 @@ impl Partition {
                 tokio::time::sleep(retry_pause(tries - 1)).await;
                 continue;
             }
-            let last = batch.len() == 1;
-            let next = if last { fetched.next } else { batch.offsets[1] };
-            let given_up = given_up(&retry, retries);
-            if last {
-                return self.finish(&batch, given_up, 1, next, Some(hold)).await;
-            }
-            self.finish(&batch, given_up, 1, next, None).await?;
+            let given_up = given_up(&retry, retries, std::mem::take(&mut spent));
+            let Some(next) = batch.offsets.get(1).copied() else {
+                return self.part(&batch, given_up, 1, fetched.next, hold.take()).await;
+            };
+            self.part(&batch, given_up, 1, next, None).await?;
             batch = Arc::new(batch.select(1..batch.len()));
             tries = 0;
         }
+    }
+
+    /// Sends rows 0 to `rows` of a batch to the lane, and slows down where nothing passes any more.
+    async fn part(
+        &mut self,
+        batch: &Arc<RecordBatch>,
+        run: GraphRun,
+        rows: usize,
+        next: i64,
+        hold: Option<Hold>,
+    ) -> Result<(), LogError> {
+        let slow_down = self.count_dead(&run, rows);
+        self.finish(batch, run, rows, next, hold).await?;
+        self.slow_down(slow_down).await;
+        Ok(())
     }
 
     /// Runs the graph; host faults are tried again with growing pauses, a stage that does not start is said.
@@ -202,12 +217,15 @@ impl Partition {
         let dead_letters = if run.dead.is_empty() { None } else { Some(self.dead_letters(batch, &run).await?) };
         let mut all = Vec::with_capacity(run.written.len() + 1);
         for written in run.written {
-            let outputs = written.outputs;
-            let to_topics = outputs.to.iter().filter(|to| written.targets[usize::from(**to)].is_some()).count();
-            cost.totals.records_out += to_topics as u64;
-            cost.totals.bytes_out += (outputs.keys.data.len() + outputs.values.data.len()) as u64;
-            cost.output_bytes += outputs.bytes() as u64;
-            let blocks = vec![Block { outputs, targets: written.targets }];
+            let (records, bytes) = to_topics(&written);
+            cost.totals.records_out += records;
+            cost.totals.bytes_out += bytes;
+            cost.output_bytes += written.outputs.bytes() as u64;
+            if !Arc::ptr_eq(&written.batch, batch) {
+                // Made in between, and kept for what its outputs inherit.
+                cost.output_bytes += written.batch.bytes() as u64;
+            }
+            let blocks = vec![Block { outputs: written.outputs, targets: written.targets }];
             all.push(Arc::new(Held { batch: written.batch, blocks }));
         }
         if let Some(outputs) = dead_letters {
@@ -251,12 +269,36 @@ impl Partition {
     }
 }
 
+/// Ends the incarnation where the task that holds it panics: else the partition would stand still and nobody would know.
+struct FailOnPanic(Arc<Incarnation>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(LogError::new(Code::Internal, "the task of a partition panicked"));
+        }
+    }
+}
+
 /// The outcome of a record that asked for a retry too often.
-fn given_up(retry: &Retry, retries: u32) -> GraphRun {
-    let mut run = GraphRun::default();
-    let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: 0 };
+fn given_up(retry: &Retry, retries: u32, fuel: u64) -> GraphRun {
+    let mut run = GraphRun { fuel, ..GraphRun::default() };
+    let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: None };
     run.dead.insert(0, dead);
     run
+}
+
+/// Outputs of a stage that go to topics, and the bytes of their keys, values and headers.
+fn to_topics(written: &Written) -> (u64, u64) {
+    let (outputs, batch) = (&written.outputs, &written.batch);
+    let len = |cell: Option<&[u8]>| cell.map_or(0, <[u8]>::len);
+    let (mut records, mut bytes) = (0, 0);
+    for i in (0..outputs.len()).filter(|i| written.targets[usize::from(outputs.to[*i])].is_some()) {
+        let headers: usize = outputs.headers(i, batch).map(|(name, value)| name.len() + len(value)).sum();
+        records += 1;
+        bytes += len(outputs.key(i, batch)) + len(outputs.values.get(i)) + headers;
+    }
+    (records, bytes as u64)
 }
 
 /// Bytes of keys, values and headers of the first `rows` records.

@@ -16,7 +16,7 @@ use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::Fault;
 use bulkhead_core::manifest::{Feed, PipelineSpec, StageSpec};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use bulkhead_engine::StageConfig;
 use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, ReaderInput, ReaderSpec, Source};
 use std::collections::HashMap;
@@ -33,6 +33,8 @@ const POLL_SOON: Duration = Duration::from_millis(5);
 const ROOM_WAIT: Duration = Duration::from_millis(200);
 /// How often the lag is looked at.
 const LAG_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait after a poll that failed: a member must go on polling.
+const POLL_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub(crate) struct SourceThread {
@@ -53,6 +55,8 @@ struct Live {
     paused: bool,
     full_since: Option<Instant>,
     lag_at: Instant,
+    /// Polls in a row that failed.
+    poll_failures: u32,
 }
 
 /// A partition that this worker owns.
@@ -134,16 +138,10 @@ impl SourceThread {
         let spec = &assignment.spec;
         let stages = self.tools.runtime.block_on(self.load(assignment))?;
         let graph = Graph::new(&scope, spec, stages);
-        let inputs = spec.inputs.iter().map(|input| ReaderInput {
-            topic: scope.topic(&input.topic),
-            start: input.start,
-            initialised: assignment.initialised.get(&input.topic).cloned().unwrap_or_default(),
-        });
-        let inputs: Vec<_> = inputs.collect();
-        for topic in inputs.iter().map(|input| &input.topic).chain(graph.targets()) {
-            if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_none() {
-                return Err(LogError::new(Code::TopicGone, format!("there is no topic `{topic}`")));
-            }
+        let inputs = self.inputs(&scope, assignment)?;
+        let dead_letters = scope.topic(&spec.dead_letter);
+        for topic in graph.targets().chain([&dead_letters]) {
+            self.require(topic)?;
         }
         let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
         let queue_bytes = self.tools.config.buffer_bytes / 2;
@@ -151,7 +149,7 @@ impl SourceThread {
         let run = Run {
             assignment: assignment.clone(),
             graph,
-            dead_letters: Arc::new([Some(scope.topic(&spec.dead_letter))]),
+            dead_letters: Arc::new([Some(dead_letters)]),
             topics: self.tools.topics.clone(),
             config: self.tools.config.clone(),
         };
@@ -166,7 +164,34 @@ impl SourceThread {
             paused: false,
             full_since: None,
             lag_at: Instant::now(),
+            poll_failures: 0,
         })
+    }
+
+    /// What to read. A partition that has had a position, as far as control or this worker knows, must still have one; unless its
+    /// topic went, which took the positions with it.
+    fn inputs(&self, scope: &TenantScope, assignment: &PipelineAssignment) -> Result<Vec<ReaderInput>, LogError> {
+        let mut inputs = Vec::new();
+        for input in &assignment.spec.inputs {
+            let topic = scope.topic(&input.topic);
+            if let Err(gone) = self.require(&topic) {
+                if gone.code == Code::TopicGone {
+                    self.state.update(|status| drop(status.initialised.remove(&input.topic)));
+                }
+                return Err(gone);
+            }
+            let mut initialised = assignment.initialised.get(&input.topic).cloned().unwrap_or_default();
+            initialised.extend(self.state.status().initialised.get(&input.topic).into_iter().flatten());
+            inputs.push(ReaderInput { topic, start: input.start, initialised });
+        }
+        Ok(inputs)
+    }
+
+    fn require(&self, topic: &PhysicalTopic) -> Result<(), LogError> {
+        match self.tools.runtime.block_on(self.tools.topics.get(topic))? {
+            Some(_) => Ok(()),
+            None => Err(LogError::new(Code::TopicGone, format!("there is no topic `{topic}`"))),
+        }
     }
 
     async fn load(&self, assignment: &PipelineAssignment) -> Result<Vec<RunningStage>, LogError> {
@@ -199,21 +224,57 @@ impl SourceThread {
             return Ok(());
         }
         let wait = if live.leaving.is_empty() && !live.paused { POLL } else { POLL_SOON };
-        match live.reader.poll(wait) {
-            Ok(Event::Idle) => {}
-            Ok(Event::Assigned(assigned)) => self.assigned(live, assigned),
-            Ok(Event::Revoke { sources, lost }) => live.revoke(&sources, lost),
-            Ok(Event::Batch(fetched)) => self.batch(live, fetched),
-            Err(error) if ends_reader(error.code) => return Err(error),
-            Err(error) => {
-                self.state.metrics.host_fault(error.code);
-                tracing::warn!(pipeline = %self.state.key.pipeline, %error, "polling goes on");
+        let event = match live.reader.poll(wait) {
+            Ok(event) => event,
+            Err(error) if ends_reader(error.code) => {
+                if error.code == Code::TopicGone {
+                    self.forget_gone(live);
+                }
+                return Err(error);
             }
+            Err(error) => {
+                self.poll_failed(live, &error);
+                return Ok(());
+            }
+        };
+        if std::mem::take(&mut live.poll_failures) > 0 {
+            self.state.say(Phase::Running, None);
+        }
+        match event {
+            Event::Idle => {}
+            Event::Assigned(assigned) => self.assigned(live, assigned)?,
+            Event::Revoke { sources, lost } => live.revoke(&sources, lost),
+            Event::Batch(fetched) => self.batch(live, fetched),
         }
         Ok(())
     }
 
-    fn assigned(&self, live: &mut Live, assigned: Vec<Assigned>) {
+    /// An input went, perhaps to be made again at once: its positions went with it, which is no loss of them.
+    fn forget_gone(&self, live: &Live) {
+        let member = &live.incarnation.member;
+        let Ok(committed) = self.tools.log.committed(member.group(), member.topics()) else { return };
+        for (input, positions) in live.run.assignment.spec.inputs.iter().zip(committed) {
+            if positions.iter().all(Option::is_none) {
+                self.state.update(|status| drop(status.initialised.remove(&input.topic)));
+            }
+        }
+    }
+
+    /// Says that the log is in trouble, and waits a little, since a log that is away may fail a poll at once.
+    fn poll_failed(&self, live: &mut Live, error: &LogError) {
+        self.state.metrics.host_fault(error.code);
+        tracing::warn!(pipeline = %self.state.key.pipeline, %error, "polling goes on");
+        self.state.say(Phase::Backoff, Some((error.code, public_message(error))));
+        let order = self.orders.current().number;
+        self.orders.wait(order, Some(backoff(POLL_SOON, POLL_BACKOFF_MAX, live.poll_failures)));
+        live.poll_failures += 1;
+    }
+
+    fn assigned(&self, live: &mut Live, assigned: Vec<Assigned>) -> Result<(), LogError> {
+        if live.paused {
+            // Until there is room again, for the new ones too.
+            live.reader.pause(&assigned.iter().map(|assigned| assigned.source).collect::<Vec<_>>())?;
+        }
         for Assigned { source, epoch, position } in assigned {
             let (batches, queue) = unbounded_channel();
             let partition = Partition {
@@ -232,15 +293,13 @@ impl SourceThread {
                 status.partitions = live.partitions.len() as u32;
             });
         }
-        if live.paused {
-            live.paused = false;
-        }
+        Ok(())
     }
 
     fn batch(&self, live: &Live, fetched: Fetched) {
         let Some(owned) = live.partitions.get(&fetched.source) else { return };
         let hold = self.state.hold(fetched.batch.bytes() as u64);
-        // A partition whose task has ended has failed the incarnation, which the next turn sees.
+        // A partition whose task has ended, by a panic too, has failed the incarnation, which the next turn sees.
         let _ended = owned.batches.send((fetched, hold));
     }
 
@@ -289,6 +348,8 @@ impl SourceThread {
         live.incarnation.end();
         live.reader.close();
         let _settled = live.incarnation.wait_settled(self.tools.config.drain_timeout);
+        self.state.metrics.lag.set(0);
+        self.state.metrics.guest_memory.set(0);
         self.state.update(|status| (status.lag, status.partitions) = (0, 0));
     }
 }
@@ -313,6 +374,7 @@ impl Live {
             return Ok(());
         }
         let gone = std::mem::take(&mut self.leaving);
+        self.incarnation.forget(&gone);
         self.reader.acknowledge(&gone)
     }
 
@@ -351,7 +413,8 @@ fn public_message(error: &LogError) -> String {
     match error.code {
         Code::TopicGone => "a topic of this pipeline is gone; make it again, or apply a manifest without it".to_owned(),
         Code::OffsetLost => {
-            "a committed position is no longer in the log; apply the pipeline again with a new start".to_owned()
+            "a committed position is no longer in the log; delete the pipeline and apply it again with the start that you want"
+                .to_owned()
         }
         Code::LogUnavailable => "the log does not answer; it is being tried again".to_owned(),
         code => format!("{}; see `bulkhead explain {code}`", code.title()),

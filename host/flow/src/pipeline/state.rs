@@ -82,14 +82,14 @@ impl PipelineState {
 
     /// Counts bytes as held until the value is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Hold {
-        let now = self.buffered.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        self.metrics.buffered.set(now as i64);
+        self.buffered.fetch_add(bytes, Ordering::AcqRel);
+        self.metrics.buffered.add(bytes as i64);
         Hold { pipeline: self.clone(), bytes }
     }
 
     fn release(&self, bytes: u64) {
-        let now = self.buffered.fetch_sub(bytes, Ordering::AcqRel) - bytes;
-        self.metrics.buffered.set(now as i64);
+        self.buffered.fetch_sub(bytes, Ordering::AcqRel);
+        self.metrics.buffered.sub(bytes as i64);
         self.room.1.notify_all();
     }
 
@@ -188,6 +188,11 @@ impl Incarnation {
         lanes.iter().filter(|((source, _), _)| sources.contains(source)).map(|(_, waiting)| waiting.batches).sum()
     }
 
+    /// Forgets assignments of these sources of which nothing waits in lanes.
+    pub(crate) fn forget(&self, sources: &[Source]) {
+        self.in_lanes.lock().retain(|(source, _), waiting| waiting.batches > 0 || !sources.contains(source));
+    }
+
     /// Waits until no batch waits in lanes. Returns whether that is so.
     pub(crate) fn wait_settled(&self, timeout: Duration) -> bool {
         let until = Instant::now() + timeout;
@@ -231,6 +236,12 @@ pub(crate) struct Cost {
 impl Finished {
     pub(crate) fn may_commit(&self) -> bool {
         self.incarnation.may_commit(self.source, self.epoch)
+    }
+
+    /// The batch will never be committed, so nothing after it may be either.
+    pub(crate) fn give_up(self) {
+        self.incarnation.end();
+        self.settle(false);
     }
 
     /// The batch is committed, or never will be: gives back what it held.
