@@ -1,1 +1,35 @@
-//! control
+//! The control plane: metadata, tokens, policy, audit and the HTTP API.
+//!
+//! A request takes this way, and there is no other:
+//!
+//! ```text
+//! edge ─▶ route ─▶ token ─▶ policy (audit row) ─▶ Permit ─▶ handler ─▶ store · objects · ports
+//! ```
+//!
+//! [`Control::open`] opens the data folder, [`Control::router`] is the whole API for whoever binds the socket, and
+//! [`Control::run`] does what deletions left behind. The engine and the log are reached through the two ports in [`port`], so
+//! that this crate links neither.
+//! Must never: bind a socket, spawn a task that outlives its request by more than a bounded time, or touch the log or a
+//! guest.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod blobs;
+mod cleanup;
+mod config;
+mod control;
+mod folder;
+mod live;
+mod metrics;
+pub mod policy;
+pub mod port;
+mod problem;
+mod store;
+mod token;
+
+pub use api::{Access, RouteInfo, routes};
+pub use config::{ControlConfig, Quotas};
+pub use control::Control;
+pub use folder::OpenError;
+pub use token::{Grant, Issuer, IssuerConfig, MintError, Principal, Role, TOKEN_LIFE_MAX, UnknownRole};

@@ -95,6 +95,11 @@ impl TenantScope {
     pub fn module(&self, digest: &ModuleDigest) -> ModuleKey {
         ModuleKey(format!("modules/{}/{}", self.tenant, digest.hex()))
     }
+
+    /// The folder that holds all modules of this tenant, and of no other. A prefix by path segments, not by characters.
+    pub fn module_folder(&self) -> String {
+        format!("modules/{}", self.tenant)
+    }
 }
 
 /// Names that belong to a worker rather than to a tenant.

@@ -1,0 +1,130 @@
+//! The HTTP API: a table of routes, a handler for each, and the edge around them all.
+//!
+//! [`table`](routes::table) is the only place where a route is made, so that what the tests walk is what is served. Handlers
+//! are thin: their first argument is the [`Permit`](crate::policy::Permit) that says what they may do; the rest is translation.
+//! Must never: give a handler another way to the metadata than through its permit.
+
+mod audit;
+mod body;
+mod edge;
+mod extract;
+mod health;
+mod modules;
+mod pages;
+mod pipelines;
+mod records;
+mod routes;
+mod tenants;
+mod tokens;
+mod topics;
+mod upload;
+mod worker;
+
+pub(crate) use edge::RequestId;
+pub use routes::{Access, RouteInfo, routes};
+
+use crate::blobs::Blobs;
+use crate::config::ControlConfig;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::port::{Modules, Topics};
+use crate::problem::Problem;
+use crate::token::Issuer;
+use axum::Router;
+use bulkhead_core::scope::TenantScope;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// What handlers share. The metadata is not in it: see [`crate::policy`].
+#[derive(Clone)]
+pub(crate) struct App {
+    inner: Arc<Inner>,
+}
+
+/// What an [`App`] is made of.
+pub(crate) struct Parts {
+    pub(crate) policy: Policy,
+    pub(crate) generations: watch::Receiver<u64>,
+    pub(crate) modules: Arc<dyn Modules>,
+    pub(crate) topics: Arc<dyn Topics>,
+    pub(crate) blobs: Blobs,
+    pub(crate) issuer: Issuer,
+    pub(crate) config: ControlConfig,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: CancellationToken,
+}
+
+struct Inner {
+    parts: Parts,
+    live: Live,
+    uploads: upload::Slots,
+    inspections: Semaphore,
+    /// The assignment of the newest generation that was asked for, as JSON.
+    assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
+    /// Where the next request's records without a key go.
+    next_partition: AtomicU32,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let inner = Inner {
+            live: Live::new(parts.config.report_fresh),
+            uploads: upload::Slots::new(parts.config.uploads_per_tenant_max),
+            inspections: Semaphore::new(parts.config.inspections_max),
+            assignment: tokio::sync::Mutex::default(),
+            next_partition: AtomicU32::new(0),
+            parts,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.inner.parts.policy
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.parts.metrics
+    }
+
+    pub(crate) fn config(&self) -> &ControlConfig {
+        &self.inner.parts.config
+    }
+
+    pub(crate) fn topics(&self) -> &dyn Topics {
+        &*self.inner.parts.topics
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.parts.blobs
+    }
+
+    pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
+        self.policy().has_left_groups(scope).await
+    }
+
+    fn issuer(&self) -> &Issuer {
+        &self.inner.parts.issuer
+    }
+
+    fn live(&self) -> &Live {
+        &self.inner.live
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.inner.parts.stop
+    }
+}
+
+/// The whole API.
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in routes::table(app.config()) {
+        router = router.route(route.info.path, route.service);
+    }
+    let edge = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
+    router.fallback(edge::no_such_route).layer(edge).with_state(app)
+}

@@ -1,0 +1,75 @@
+//! Tenants.
+//!
+//! Must never: show a platform admin more of a tenant than its name, age and projects.
+
+use super::App;
+use super::extract::{Form, ListParams, Params, list_json};
+use crate::policy::Permit;
+use crate::policy::action::{CreateTenant, DeleteTenant, ListTenants, ReadTenant};
+use crate::problem::Problem;
+use crate::store::{DEFAULT_PROJECT, Leftover, TenantRow};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bulkhead_core::name::TenantId;
+use bulkhead_core::time::format_rfc3339_ms;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TenantView {
+    tenant: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projects: Option<Vec<String>>,
+}
+
+impl TenantView {
+    fn of(row: TenantRow, projects: Option<Vec<String>>) -> Self {
+        Self { tenant: row.tenant, created_at: format_rfc3339_ms(row.created_ms), projects }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct New {
+    name: TenantId,
+}
+
+pub(super) async fn create(
+    permit: Permit<CreateTenant>,
+    Form(new): Form<New>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let row = permit.store().create_tenant(permit.reach(), &new.name).await?;
+    let view = TenantView::of(row, Some(vec![DEFAULT_PROJECT.to_owned()]));
+    Ok((StatusCode::CREATED, Json(json!(view))))
+}
+
+pub(super) async fn list(
+    permit: Permit<ListTenants>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<Value>, Problem> {
+    let page = params.page()?;
+    let rows = permit.store().list_tenants(permit.reach(), &page).await?;
+    let views: Vec<_> = rows.into_iter().map(|row| TenantView::of(row, None)).collect();
+    Ok(Json(list_json(&views, &page, |view| view.tenant.clone())))
+}
+
+pub(super) async fn one(permit: Permit<ReadTenant>) -> Result<Json<Value>, Problem> {
+    let tenant = permit.scope().tenant();
+    let created_ms = permit.store().tenant_born_ms(tenant).await?.ok_or_else(|| Problem::not_found("such tenant"))?;
+    let projects = permit.store().projects(permit.scope()).await?;
+    Ok(Json(json!(TenantView::of(TenantRow { tenant: tenant.to_string(), created_ms }, Some(projects)))))
+}
+
+/// The tenant is gone at once; its groups, topics and objects follow.
+pub(super) async fn delete(permit: Permit<DeleteTenant>, State(app): State<App>) -> Result<StatusCode, Problem> {
+    permit.store().delete_tenant(permit.scope()).await?;
+    let leftover = Leftover::Tenant(permit.scope().clone());
+    if app.clear_soon(&leftover).await {
+        permit.store().strike(&leftover).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,240 @@
+//! Uploading a module: streamed to the object store, hashed on the way, inspected, then published.
+//!
+//! The order is that of cost: what headers can refuse is refused before a byte is read, what the stream can refuse before the
+//! engine sees it, and only accepted bytes get a name. Memory stays flat: a few chunks while streaming, one module for each
+//! of a few inspections.
+//! Must never: publish bytes that did not arrive whole, or that inspection did not accept.
+
+use super::App;
+use super::body::content_length;
+use super::extract::{Names, Params};
+use crate::blobs::{Staged, Staging};
+use crate::config::ControlConfig;
+use crate::policy::Permit;
+use crate::policy::action::WriteModules;
+use crate::problem::Problem;
+use crate::store::NewModule;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bulkhead_core::code::Code;
+use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId, TenantId};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+#[derive(Deserialize)]
+pub(super) struct Where {
+    project: ProjectId,
+    module: ModuleName,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tag {
+    tag: Option<ModuleName>,
+}
+
+pub(super) async fn put(
+    permit: Permit<WriteModules>,
+    Names(at): Names<Where>,
+    Params(tag): Params<Tag>,
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let config = app.config();
+    let declared = check_headers(&headers, config)?;
+    let expected = expected_digest(&headers)?;
+    let tag = match tag.tag {
+        Some(tag) => tag,
+        None => "latest".parse().map_err(Problem::internal)?,
+    };
+    permit.store().need_project(permit.scope(), &at.project).await?;
+    let _slot = app.inner.uploads.take(permit.scope().tenant())?;
+
+    let staged = receive(app.blobs().stage().await?, body, declared, config).await?;
+    if let Some(expected) = expected.filter(|expected| *expected != staged.digest()) {
+        let detail = format!("the header says {expected}, what arrived is {}; upload it again", staged.digest());
+        return Err(Problem::new(Code::DigestMismatch, detail));
+    }
+    // What the project has, it has accepted before.
+    let imports = match permit.store().module(permit.scope(), &at.project, &staged.digest()).await? {
+        Some(known) => known.imports,
+        None => inspect(&app, &staged).await?,
+    };
+    let module = NewModule {
+        digest: staged.digest(),
+        bytes: staged.bytes(),
+        imports,
+        uploaded_by: permit.principal().subject().to_owned(),
+    };
+    let created = publish(&app, &permit, (&at, &tag), &staged, &module).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let body = json!({"name": at.module, "tag": tag, "digest": module.digest, "bytes": module.bytes,
+        "imports": module.imports, "created": created});
+    Ok((status, Json(body)))
+}
+
+/// Bytes first, then the row that names them: a crash in between leaves bytes that nobody sees and the next upload replaces.
+async fn publish(
+    app: &App,
+    permit: &Permit<WriteModules>,
+    (at, tag): (&Where, &ModuleName),
+    staged: &Staged,
+    module: &NewModule,
+) -> Result<bool, Problem> {
+    let (store, scope) = (permit.store(), permit.scope());
+    let _together = app.blobs().together().await;
+    app.blobs().publish(scope, staged).await?;
+    let put = store.put_module(scope, &at.project, (&at.module, tag), module, &app.config().quotas).await;
+    if put.is_err() && !store.has_module(scope, &module.digest).await? {
+        app.blobs().delete(scope, &module.digest).await?;
+    }
+    put
+}
+
+/// What headers alone can refuse. Gives `Content-Length`.
+fn check_headers(headers: &HeaderMap, config: &ControlConfig) -> Result<Option<u64>, Problem> {
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind != "application/wasm" && kind != "application/octet-stream" {
+            let detail = "send the component's bytes as they are, with `Content-Type: application/wasm`";
+            return Err(Problem::bad_request(detail));
+        }
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::bad_request("send the component's bytes without a `Content-Encoding`"));
+    }
+    let declared = content_length(headers)?;
+    if declared.is_some_and(|length| length > config.module_bytes_max) {
+        return Err(too_large(config));
+    }
+    Ok(declared)
+}
+
+fn too_large(config: &ControlConfig) -> Problem {
+    let detail = format!(
+        "a module has at most {} bytes; build it for size (`opt-level = \"s\"`, `strip = true`)",
+        config.module_bytes_max
+    );
+    Problem::new(Code::ModuleTooLarge, detail)
+}
+
+/// The SHA-256 that `Repr-Digest` or `Content-Digest` (RFC 9530) or the older `Digest` names.
+fn expected_digest(headers: &HeaderMap) -> Result<Option<ModuleDigest>, Problem> {
+    let malformed = || Problem::bad_request("send `Repr-Digest: sha-256=:BASE64:`, with the SHA-256 of the component");
+    for name in ["repr-digest", "content-digest", "digest"] {
+        let Some(value) = headers.get(name) else { continue };
+        let text = value.to_str().map_err(|_| malformed())?;
+        let mut entries = text.split(',').filter_map(|entry| entry.trim().split_once('='));
+        let (_, encoded) =
+            entries.find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha-256")).ok_or_else(malformed)?;
+        let bytes = STANDARD.decode(encoded.trim_matches(':')).map_err(|_| malformed())?;
+        return Ok(Some(ModuleDigest::from_bytes(bytes.try_into().map_err(|_| malformed())?)));
+    }
+    Ok(None)
+}
+
+/// Takes the body in, within its limits of size and time.
+async fn receive(
+    mut staging: Staging,
+    body: Body,
+    declared: Option<u64>,
+    config: &ControlConfig,
+) -> Result<Staged, Problem> {
+    let truncated =
+        || Problem::new(Code::UploadTruncated, "the upload ended before all of it had come; upload it again");
+    let deadline = Instant::now() + config.upload_time_max;
+    let mut body = body.into_data_stream();
+    loop {
+        let idle = Instant::now() + config.upload_idle;
+        let chunk = match timeout_at(idle.min(deadline), body.next()).await {
+            Err(_) => return Err(too_slow(config)),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(truncated()),
+            Ok(Some(Ok(chunk))) => chunk,
+        };
+        if staging.bytes() + chunk.len() as u64 > config.module_bytes_max {
+            return Err(too_large(config));
+        }
+        staging.write(&chunk).await?;
+    }
+    if declared.is_some_and(|declared| declared != staging.bytes()) {
+        return Err(truncated());
+    }
+    if staging.bytes() == 0 {
+        return Err(Problem::new(Code::NotWasm, "the body is empty; send the component's bytes"));
+    }
+    staging.finish().await
+}
+
+fn too_slow(config: &ControlConfig) -> Problem {
+    let detail = format!(
+        "an upload may pause for {} s and take {} s altogether; upload it again over a faster connection",
+        config.upload_idle.as_secs(),
+        config.upload_time_max.as_secs()
+    );
+    Problem::new(Code::RequestTimeout, detail)
+}
+
+/// Has the engine look at it, a few at a time.
+async fn inspect(app: &App, staged: &Staged) -> Result<Vec<String>, Problem> {
+    let inspected = timeout(app.config().inspection_time_max, async {
+        let _turn = app.inner.inspections.acquire().await.map_err(Problem::internal)?;
+        Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?).await?)
+    });
+    match inspected.await {
+        Ok(inspected) => Ok(inspected?.imports),
+        Err(_) => Err(Problem::new(Code::Unavailable, "too many modules are being inspected; try again in a minute")),
+    }
+}
+
+/// How many uploads each tenant has under way.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    max: usize,
+    taken: Arc<Mutex<HashMap<TenantId, usize>>>,
+}
+
+/// One upload's place; given back when dropped.
+pub(super) struct Slot {
+    slots: Slots,
+    tenant: TenantId,
+}
+
+impl Slots {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, taken: Arc::default() }
+    }
+
+    fn take(&self, tenant: &TenantId) -> Result<Slot, Problem> {
+        let mut taken = self.taken.lock();
+        let count = taken.entry(tenant.clone()).or_default();
+        if *count >= self.max {
+            let detail = format!("{} uploads of this tenant are under way; try again when one has ended", self.max);
+            return Err(Problem::new(Code::Unavailable, detail));
+        }
+        *count += 1;
+        Ok(Slot { slots: self.clone(), tenant: tenant.clone() })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.taken.lock();
+        if let Some(count) = taken.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.tenant);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The workers' side: what to run, the bytes of it, and how it goes.
+//!
+//! Must never: make a worker believe that it has nothing to run because something here failed.
+
+use super::App;
+use super::body::Limited;
+use super::extract::{Names, Params};
+use crate::policy::Permit;
+use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
+use crate::problem::Problem;
+use crate::store::Reporter;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bulkhead_core::assignment::WorkerReport;
+use bulkhead_core::name::ModuleDigest;
+use bulkhead_core::scope::WorkerScope;
+use bytes::Bytes;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a poll may wait for a change.
+const WAIT_S_MAX: u64 = 60;
+/// Bytes of one report at most: some 20,000 pipelines.
+const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the name of a worker's boot.
+const BOOT_BYTES_MAX: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Poll {
+    worker: String,
+    #[serde(default)]
+    wait: u64,
+}
+
+/// The assignment, or 304 where `If-None-Match` names the one there is; with `wait`, up to so many seconds for a newer one.
+pub(super) async fn assignment(
+    permit: Permit<FetchAssignment>,
+    Params(poll): Params<Poll>,
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    check_slot(&poll.worker)?;
+    if poll.wait > WAIT_S_MAX {
+        return Err(Problem::bad_request(format!("ask for a `wait` from 0 to {WAIT_S_MAX} seconds")));
+    }
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(poll.wait);
+    let mut generations = app.inner.parts.generations.clone();
+    loop {
+        let generation = *generations.borrow_and_update();
+        if etag(generation) != known {
+            return Ok(full(current(&permit, &app, generation).await?));
+        }
+        let changed = async {
+            tokio::select! {
+                () = app.stop().cancelled() => false,
+                changed = generations.changed() => changed.is_ok(),
+            }
+        };
+        if !timeout_at(until, changed).await.unwrap_or(false) {
+            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag_value(generation))]).into_response());
+        }
+    }
+}
+
+fn etag(generation: u64) -> String {
+    format!("\"g{generation}\"")
+}
+
+fn etag_value(generation: u64) -> HeaderValue {
+    // Digits and quotes are always a header value.
+    HeaderValue::from_str(&etag(generation)).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn full((generation, json): (u64, Bytes)) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::ETAG, etag_value(generation)), (header::CONTENT_TYPE, kind)], json).into_response()
+}
+
+/// The assignment of this generation or a newer one, made once for all workers that ask.
+async fn current(permit: &Permit<FetchAssignment>, app: &App, generation: u64) -> Result<(u64, Bytes), Problem> {
+    let mut made = app.inner.assignment.lock().await;
+    if let Some((at, json)) = made.as_ref().filter(|(at, _)| *at >= generation) {
+        return Ok((*at, json.clone()));
+    }
+    let assignment = permit.store().assignment(permit.reach()).await?;
+    let json = Bytes::from(serde_json::to_vec(&assignment).map_err(Problem::internal)?);
+    *made = Some((assignment.generation, json.clone()));
+    Ok((assignment.generation, json))
+}
+
+pub(super) async fn report(
+    permit: Permit<SendReport>,
+    State(app): State<App>,
+    Limited(body): Limited<REPORT_BYTES_MAX>,
+) -> Result<StatusCode, Problem> {
+    let report: WorkerReport = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is not a worker's report: {error}")))?;
+    check_slot(&report.worker)?;
+    if report.boot.is_empty() || report.boot.len() > BOOT_BYTES_MAX {
+        return Err(Problem::bad_request(format!("`boot` has 1 to {BOOT_BYTES_MAX} bytes")));
+    }
+    let reporter = Reporter { worker: &report.worker, boot: &report.boot };
+    permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
+    app.live().hear(report);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    digest: ModuleDigest,
+}
+
+/// The bytes of a module that the tenant has.
+pub(super) async fn module(
+    permit: Permit<FetchModule>,
+    Names(at): Names<Which>,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::not_found(format!("module {}", at.digest));
+    if !permit.store().has_module(permit.scope(), &at.digest).await? {
+        return Err(missing());
+    }
+    let (length, bytes) = app.blobs().read(permit.scope(), &at.digest).await?.ok_or_else(missing)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/wasm")),
+        (header::CONTENT_LENGTH, HeaderValue::from(length)),
+    ];
+    Ok((headers, Body::from_stream(bytes)).into_response())
+}
+
+fn check_slot(worker: &str) -> Result<(), Problem> {
+    WorkerScope::new(worker)
+        .map(|_| ())
+        .map_err(|error| Problem::bad_request(format!("`worker` is not a slot's name: {error}")))
+}

@@ -1,0 +1,44 @@
+//! What a deletion leaves in the log and the object store, done when it can be.
+//!
+//! Must never: delete a tenant's topics while pipelines of it still have members, or fail for good where trying again would do.
+
+use crate::api::App;
+use crate::problem::Problem;
+use crate::store::Leftover;
+use bulkhead_core::code::Code;
+
+impl App {
+    /// Does a leftover's work. `false` where it has to wait for another; a conflict where workers are still leaving.
+    pub(crate) async fn clear(&self, leftover: &Leftover) -> Result<bool, Problem> {
+        match leftover {
+            Leftover::Group(scope, project, pipeline) => {
+                self.topics().forget_group(scope, project, pipeline).await?;
+                Ok(true)
+            }
+            Leftover::Tenant(scope) => {
+                if self.has_left_groups(scope).await? {
+                    return Ok(false);
+                }
+                for topic in self.topics().list(scope).await? {
+                    self.topics().delete(scope, &topic).await?;
+                }
+                let _together = self.blobs().together().await;
+                self.blobs().delete_tenant(scope).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// [`App::clear`] within a request: what cannot be done now is the background's.
+    pub(crate) async fn clear_soon(&self, leftover: &Leftover) -> bool {
+        match self.clear(leftover).await {
+            Ok(done) => done,
+            Err(problem) => {
+                if problem.code != Code::Conflict {
+                    tracing::warn!(code = %problem.code, cause = problem.cause, "a deletion is not done yet");
+                }
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What control can be told at its start, with every default and the reason for each limit.
+//!
+//! Must never: be read after the start from anywhere else, or hold a secret.
+
+use bulkhead_core::limits::MODULE_BYTES_MAX;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How control is to run. [`ControlConfig::new`] gives every default.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where metadata, keys and modules live. Made with mode 0700 where it is not there; one process at a time may use it.
+    pub data_dir: PathBuf,
+    /// The `iss` of tokens. Default `bulkhead`.
+    pub issuer: String,
+    /// The `aud` of tokens; a token for another audience is refused. Default `bulkhead`.
+    pub audience: String,
+    /// How long a token lives that names no time of its own. Default 1 hour; at most [`crate::TOKEN_LIFE_MAX`].
+    pub token_life: Duration,
+    /// Bytes of one uploaded module at most. Default [`MODULE_BYTES_MAX`].
+    pub module_bytes_max: u64,
+    /// What one tenant may keep.
+    pub quotas: Quotas,
+    /// Uploads of one tenant under way at the same time: each holds a file and up to 10 MiB of buffers. Default 4.
+    pub uploads_per_tenant_max: usize,
+    /// Inspections at the same time, over all tenants: each holds a module in memory and keeps a core busy. Default 2.
+    pub inspections_max: usize,
+    /// How long an upload may go without a byte. Stops a client that holds a slot by doing nothing. Default 10 s.
+    pub upload_idle: Duration,
+    /// How long an upload may take altogether. Stops a client that sends a byte every 9 s. Default 10 min.
+    pub upload_time_max: Duration,
+    /// How long one inspection may take, waiting for its turn included. Default 3 min.
+    pub inspection_time_max: Duration,
+    /// How long any other request may take, its body included; a long poll may take its `wait` more. Default 30 s.
+    pub request_time_max: Duration,
+    /// A worker's report older than this no longer counts for phase and lag. Default 10 s, ten times a worker's interval.
+    pub report_fresh: Duration,
+    /// How long audit rows are kept. Default 90 days.
+    pub audit_kept: Duration,
+    /// Audit rows kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
+    pub audit_rows_max: u64,
+}
+
+/// What one tenant may keep; stops one tenant's metadata from becoming everybody's.
+#[derive(Debug, Clone, Copy)]
+pub struct Quotas {
+    /// Modules. Default 1,000.
+    pub modules: u64,
+    /// Bytes of all modules. Default 8 GiB.
+    pub module_bytes: u64,
+    /// Pipelines. Default 1,000.
+    pub pipelines: u64,
+    /// Topics. Default 1,000.
+    pub topics: u64,
+    /// Partitions of one topic. Default 128.
+    pub partitions: i32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { modules: 1_000, module_bytes: 8 << 30, pipelines: 1_000, topics: 1_000, partitions: 128 }
+    }
+}
+
+impl ControlConfig {
+    /// The defaults, with data in `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            issuer: "bulkhead".to_owned(),
+            audience: "bulkhead".to_owned(),
+            token_life: Duration::from_secs(3_600),
+            module_bytes_max: MODULE_BYTES_MAX,
+            quotas: Quotas::default(),
+            uploads_per_tenant_max: 4,
+            inspections_max: 2,
+            upload_idle: Duration::from_secs(10),
+            upload_time_max: Duration::from_secs(600),
+            inspection_time_max: Duration::from_secs(180),
+            request_time_max: Duration::from_secs(30),
+            report_fresh: Duration::from_secs(10),
+            audit_kept: Duration::from_secs(90 * 24 * 3_600),
+            audit_rows_max: 1_000_000,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Control as a whole: opened once, routed, run, stopped.
+//!
+//! Must never: be opened twice on one folder.
+
+use crate::api::{self, App};
+use crate::blobs::Blobs;
+use crate::config::ControlConfig;
+use crate::folder::{Folder, OpenError};
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::port::{Modules, Topics};
+use crate::problem::Problem;
+use crate::store::{Leftover, Store, now_ms};
+use crate::token::{Issuer, IssuerConfig};
+use bulkhead_core::code::Code;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often leftovers are looked at: workers leave a group within seconds.
+const PASS_EVERY: Duration = Duration::from_secs(1);
+/// Passes between two prunings of what grows: about once an hour.
+const PASSES_PER_PRUNE: u64 = 3_600;
+/// How long a boot must have been silent before its counters are folded.
+const BOOT_SILENT_MS: i64 = 24 * 3_600 * 1_000;
+
+/// The control plane of one data folder.
+pub struct Control {
+    app: App,
+    store: Arc<Store>,
+    issuer: Issuer,
+    stop: CancellationToken,
+    _folder: Folder,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Opens the data folder: makes folder, key and schema where they are not there, and takes the folder's lock.
+    ///
+    /// # Errors
+    /// [`Code::FolderLocked`] where another process has it; [`Code::ConfigInvalid`] where something in it cannot be used.
+    pub async fn open(
+        config: ControlConfig,
+        modules: Arc<dyn Modules>,
+        topics: Arc<dyn Topics>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, OpenError> {
+        let folder = Folder::open(&config.data_dir)?;
+        let issuer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
+        let store = Arc::new(Store::open(&folder.file("control.db")?).await?);
+        let blobs = Blobs::local(&folder.dir("objects")?)?;
+        let swept = blobs.sweep().await.map_err(|problem| {
+            let cause = problem.cause.unwrap_or(problem.detail);
+            OpenError::new(Code::ConfigInvalid, format!("cannot clear the staging folder: {cause}"))
+        })?;
+        if swept > 0 {
+            tracing::info!(swept, "deleted uploads that a stop had cut short");
+        }
+        let metrics = Metrics::new(registry)
+            .map_err(|error| OpenError::because(Code::Internal, "cannot register control's metrics", error))?;
+        let stop = CancellationToken::new();
+        let policy = Policy::new(Arc::clone(&store), issuer.verifier()?);
+        let parts = api::Parts {
+            policy,
+            generations: store.generations(),
+            modules,
+            topics,
+            blobs,
+            issuer: issuer.clone(),
+            config,
+            metrics,
+            stop: stop.clone(),
+        };
+        Ok(Self { app: App::new(parts), store, issuer, stop, _folder: folder })
+    }
+
+    /// The API under `/api/v1` and `/internal/v1`, `/livez`, `/readyz` and `/.well-known/jwks.json`. Set a header-read timeout
+    /// on the server that serves it: that is the one limit which cannot be kept from here.
+    pub fn router(&self) -> axum::Router {
+        api::router(self.app.clone())
+    }
+
+    /// Makes tokens.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Does in the background what requests leave behind, until [`Control::stop`]: forgets positions of deleted pipelines, deletes
+    /// topics and objects of deleted tenants, prunes the audit. Run it once, under the process's supervisor.
+    pub async fn run(&self) {
+        let mut passes = 0_u64;
+        loop {
+            if let Err(problem) = self.pass(passes.is_multiple_of(PASSES_PER_PRUNE)).await {
+                tracing::warn!(code = %problem.code, cause = problem.cause, "a background pass failed; trying again");
+            }
+            passes += 1;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(PASS_EVERY) => {}
+            }
+        }
+    }
+
+    /// Answers long polls at once and makes `/readyz` fail, so that a server's graceful shutdown does not wait for them.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops, waits for running statements and closes the metadata. Call it after the server has ended.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.store.close().await;
+    }
+
+    async fn pass(&self, prune: bool) -> Result<(), Problem> {
+        let leftovers = self.store.leftovers().await?;
+        self.app.metrics().leftovers(leftovers.len());
+        for leftover in leftovers {
+            match self.app.clear(&leftover).await {
+                Ok(true) => self.store.strike(&leftover).await?,
+                Ok(false) => {}
+                Err(problem) => log_left(&leftover, &problem),
+            }
+        }
+        if prune {
+            let kept_ms = i64::try_from(self.app.config().audit_kept.as_millis()).unwrap_or(i64::MAX);
+            self.store.prune_audit(now_ms().saturating_sub(kept_ms), self.app.config().audit_rows_max).await?;
+            self.store.fold_totals(now_ms() - BOOT_SILENT_MS).await?;
+        }
+        Ok(())
+    }
+}
+
+fn log_left(leftover: &Leftover, problem: &Problem) {
+    let scope = match leftover {
+        Leftover::Group(scope, ..) | Leftover::Tenant(scope) => scope,
+    };
+    // A conflict is the normal case of workers that are still leaving.
+    if problem.code == Code::Conflict {
+        tracing::debug!(tenant = %scope.tenant(), detail = problem.detail, "a deletion waits");
+    } else {
+        tracing::warn!(tenant = %scope.tenant(), code = %problem.code, cause = problem.cause, "a deletion is not done yet");
+    }
+}

@@ -1,0 +1,121 @@
+//! What workers said last, in memory: phases and lag are worth nothing when they are old.
+//!
+//! Totals and initialised partitions are kept in the [store](crate::store); here is what a restart may lose.
+//! Must never: show a report that is not fresh, or one about a deleted pipeline of the same name.
+
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, WorkerReport};
+use bulkhead_core::code::Code;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+/// The last report of each worker.
+#[derive(Debug)]
+pub(crate) struct Live {
+    fresh: Duration,
+    workers: Mutex<BTreeMap<String, Heard>>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    boot: String,
+    pipelines: HashMap<PipelineKey, PipelineReport>,
+}
+
+/// How a pipeline fares, over all workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Fares {
+    /// The phase that needs most attention; `null` where no worker has reported lately.
+    pub(crate) phase: Option<Phase>,
+    pub(crate) code: Option<Code>,
+    pub(crate) message: Option<String>,
+    /// Records not yet done; `null` while no worker owns a partition.
+    pub(crate) lag: Option<i64>,
+    /// Partitions that workers own.
+    pub(crate) partitions: u32,
+    /// Workers that have reported lately.
+    pub(crate) workers: u32,
+    /// The oldest revision that a worker runs.
+    pub(crate) running_revision: Option<u64>,
+    /// Age of the oldest report that counts.
+    pub(crate) report_age_ms: Option<u64>,
+}
+
+impl Live {
+    /// Reports older than `fresh` no longer count.
+    pub(crate) fn new(fresh: Duration) -> Self {
+        Self { fresh, workers: Mutex::default() }
+    }
+
+    /// Those pipelines of a report of which the store must hear: what it keeps differs from the worker's last report.
+    pub(crate) fn changed<'a>(&self, report: &'a WorkerReport) -> Vec<&'a PipelineReport> {
+        let workers = self.workers.lock();
+        let before = workers.get(&report.worker).filter(|heard| heard.boot == report.boot);
+        let kept = |p: &PipelineReport| (p.revision, p.totals, p.initialised.clone());
+        let same = |now: &PipelineReport| {
+            before.and_then(|heard| heard.pipelines.get(&now.key)).is_some_and(|then| kept(then) == kept(now))
+        };
+        report.pipelines.iter().filter(|pipeline| !same(pipeline)).collect()
+    }
+
+    /// Keeps a report, once the store has what it needs of it.
+    pub(crate) fn hear(&self, report: WorkerReport) {
+        self.hear_at(Instant::now(), report);
+    }
+
+    fn hear_at(&self, at: Instant, report: WorkerReport) {
+        let pipelines = report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
+        let mut workers = self.workers.lock();
+        workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
+        workers.insert(report.worker, Heard { at, boot: report.boot, pipelines });
+    }
+
+    /// How a pipeline fares whose first revision is `first_revision`.
+    pub(crate) fn fares(&self, key: &PipelineKey, first_revision: u64) -> Fares {
+        self.fares_at(Instant::now(), key, first_revision)
+    }
+
+    fn fares_at(&self, now: Instant, key: &PipelineKey, first_revision: u64) -> Fares {
+        let workers = self.workers.lock();
+        let reports: Vec<_> = workers
+            .values()
+            .map(|heard| (now.duration_since(heard.at), heard))
+            .filter(|(age, _)| *age < self.fresh)
+            .filter_map(|(age, heard)| heard.pipelines.get(key).map(|report| (age, report)))
+            .filter(|(_, report)| report.revision >= first_revision)
+            .collect();
+        let worst = reports.iter().map(|(_, report)| report).max_by_key(|report| gravity(report.phase));
+        let owners = || reports.iter().filter(|(_, report)| report.partitions > 0);
+        Fares {
+            phase: worst.map(|report| report.phase),
+            code: worst.and_then(|report| report.code),
+            message: match worst {
+                Some(report) => report.message.clone(),
+                None => Some("no worker has reported on this pipeline lately".to_owned()),
+            },
+            lag: owners().map(|(_, report)| report.lag).reduce(|a, b| a.saturating_add(b)),
+            partitions: owners().map(|(_, report)| report.partitions).sum(),
+            workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            running_revision: reports.iter().map(|(_, report)| report.revision).min(),
+            report_age_ms: reports.iter().map(|(age, _)| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).max(),
+        }
+    }
+}
+
+/// The order in which phases need attention.
+fn gravity(phase: Phase) -> u8 {
+    match phase {
+        Phase::Paused => 0,
+        Phase::Running => 1,
+        Phase::Starting => 2,
+        Phase::Backoff => 3,
+        Phase::Failed => 4,
+    }
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! How reports of several workers become one status.
+
+use super::*;
+use bulkhead_core::assignment::Totals;
+
+fn key(pipeline: &str) -> PipelineKey {
+    PipelineKey {
+        tenant: "acme".parse().unwrap(),
+        project: "default".parse().unwrap(),
+        pipeline: pipeline.parse().unwrap(),
+    }
+}
+
+fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport {
+    let pipeline = PipelineReport {
+        key: key("p"),
+        revision: 2,
+        phase,
+        code: None,
+        message: None,
+        lag,
+        partitions,
+        totals: Totals::default(),
+        initialised: BTreeMap::new(),
+    };
+    WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, pipelines: vec![pipeline] }
+}
+
+#[test]
+fn lag_is_the_owners_sum_and_the_worst_phase_wins() {
+    let live = Live::new(Duration::from_secs(10));
+    live.hear(report("a", Phase::Running, 5, 2));
+    live.hear(report("b", Phase::Failed, 7, 1));
+    live.hear(report("c", Phase::Starting, 1_000, 0));
+    let fares = live.fares(&key("p"), 1);
+    assert_eq!((fares.lag, fares.partitions, fares.workers), (Some(12), 3, 3));
+    assert_eq!(fares.phase, Some(Phase::Failed));
+}
+
+#[test]
+fn reports_that_are_not_fresh_do_not_count() {
+    let (live, start) = (Live::new(Duration::from_secs(10)), Instant::now());
+    let after = |seconds| start + Duration::from_secs(seconds);
+    live.hear_at(start, report("a", Phase::Failed, 5, 2));
+    live.hear_at(after(9), report("b", Phase::Running, 7, 1));
+    assert_eq!(live.fares_at(after(9), &key("p"), 1).lag, Some(12));
+    let fares = live.fares_at(after(11), &key("p"), 1);
+    assert_eq!((fares.lag, fares.phase), (Some(7), Some(Phase::Running)));
+    let fares = live.fares_at(after(21), &key("p"), 1);
+    assert_eq!((fares.lag, fares.phase), (None, None));
+    assert!(fares.message.is_some(), "nobody is told why there is no phase");
+}
+
+#[test]
+fn a_deleted_pipeline_of_the_same_name_does_not_count() {
+    let live = Live::new(Duration::from_secs(10));
+    live.hear(report("a", Phase::Running, 5, 2));
+    assert_eq!(live.fares(&key("p"), 3).phase, None);
+    assert_eq!(live.fares(&key("other"), 1).phase, None);
+}
+
+#[test]
+fn only_what_the_store_keeps_counts_as_a_change() {
+    let live = Live::new(Duration::from_secs(10));
+    let first = report("a", Phase::Running, 5, 2);
+    assert_eq!(live.changed(&first).len(), 1, "a first report is all news");
+    live.hear(first);
+    assert_eq!(live.changed(&report("a", Phase::Running, 9, 2)).len(), 0, "lag is not kept");
+    let mut counted = report("a", Phase::Running, 5, 2);
+    counted.pipelines[0].totals.records_in = 1;
+    assert_eq!(live.changed(&counted).len(), 1);
+    let mut rebooted = report("a", Phase::Running, 5, 2);
+    rebooted.boot = "2".into();
+    assert_eq!(live.changed(&rebooted).len(), 1, "a new boot is all news");
+}

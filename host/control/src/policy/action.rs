@@ -1,0 +1,89 @@
+//! Everything that can be done through the API, each a type: what it reaches, who may, and whether each use is written down.
+//!
+//! Must never: hold an action that reads a tenant's data and that a platform admin may do.
+
+use super::{Fleet, Platform, Reach};
+use crate::token::Role;
+use bulkhead_core::scope::TenantScope;
+
+/// Which uses of an action are kept in the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audited {
+    /// Each, allowed or denied.
+    Always,
+    /// Only those denied: for what workers do every second.
+    Denials,
+}
+
+/// Something that can be done.
+pub trait Action: Send + Sync + 'static {
+    /// What it reaches.
+    type Reach: Reach;
+    /// Its name in the audit and in messages.
+    const NAME: &'static str;
+    /// One of these is needed.
+    const ROLES: &'static [Role];
+    /// What is kept.
+    const AUDITED: Audited;
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $type:ident = $name:literal, $reach:ty, [$($role:ident),+], $audited:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub enum $type {}
+            impl Action for $type {
+                type Reach = $reach;
+                const NAME: &'static str = $name;
+                const ROLES: &'static [Role] = &[$(Role::$role),+];
+                const AUDITED: Audited = Audited::$audited;
+            }
+        )*
+    };
+}
+
+actions! {
+    /// Make a tenant.
+    CreateTenant = "tenants.create", Platform, [PlatformAdmin], Always;
+    /// See which tenants there are.
+    ListTenants = "tenants.list", Platform, [PlatformAdmin], Always;
+    /// Delete a tenant with everything it has.
+    DeleteTenant = "tenants.delete", TenantScope, [PlatformAdmin], Always;
+    /// See one tenant and the names of its projects.
+    ReadTenant = "tenants.read", TenantScope, [Viewer, PlatformAdmin], Always;
+    /// Make a token for one's own tenant.
+    MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
+    /// Read the tenant's audit.
+    ReadAudit = "audit.read", TenantScope, [TenantAdmin], Always;
+    /// See modules.
+    ReadModules = "modules.read", TenantScope, [Viewer], Always;
+    /// Upload a module.
+    WriteModules = "modules.write", TenantScope, [Developer], Always;
+    /// Delete modules.
+    DeleteModules = "modules.delete", TenantScope, [Developer], Always;
+    /// See pipelines and how they fare.
+    ReadPipelines = "pipelines.read", TenantScope, [Viewer], Always;
+    /// Apply a manifest.
+    ApplyPipeline = "pipelines.apply", TenantScope, [Developer], Always;
+    /// Pause or resume a pipeline.
+    PausePipeline = "pipelines.pause", TenantScope, [Developer], Always;
+    /// Delete a pipeline and its positions.
+    DeletePipeline = "pipelines.delete", TenantScope, [Developer], Always;
+    /// See topics.
+    ReadTopics = "topics.read", TenantScope, [Viewer], Always;
+    /// Make a topic.
+    CreateTopic = "topics.create", TenantScope, [Developer], Always;
+    /// Delete a topic with everything in it.
+    DeleteTopic = "topics.delete", TenantScope, [Developer], Always;
+    /// Write records to a topic.
+    ProduceRecords = "records.produce", TenantScope, [Developer], Always;
+    /// Read records of a topic.
+    ReadRecords = "records.read", TenantScope, [Viewer], Always;
+    /// Fetch what to run.
+    FetchAssignment = "workers.assignment", Fleet, [Worker], Denials;
+    /// Say how pipelines fare.
+    SendReport = "workers.report", Fleet, [Worker], Denials;
+    /// Fetch the bytes of a tenant's module.
+    FetchModule = "workers.module", TenantScope, [Worker], Always;
+}

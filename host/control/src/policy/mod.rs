@@ -1,0 +1,215 @@
+//! The one gate between a request and a tenant's data.
+//!
+//! [`Policy::check`] decides, writes the audit row and only then gives a [`Permit`]. A permit is the only way to the
+//! [`Store`], to a [`TenantScope`] and so to the two ports: a handler that does not ask for one has nothing to work with, and one that
+//! asks for the wrong one gets an action's name into the audit that a reviewer sees.
+//!
+//! ```compile_fail
+//! // Nobody but the policy makes a permit.
+//! use bulkhead_control::policy::{Permit, action::ReadModules};
+//! fn forge() -> Permit<ReadModules> { Permit { reach: unimplemented!(), principal: unimplemented!(), store: unimplemented!() } }
+//! ```
+//!
+//! Must never: give a permit without a row, let a denial depend on whether another tenant exists, or trust the path's tenant.
+
+pub mod action;
+mod extract;
+
+use crate::problem::Problem;
+use crate::store::{AuditRow, Store};
+use crate::token::{Principal, Role, Verifier};
+use action::{Action, Audited};
+use bulkhead_core::code::Code;
+use bulkhead_core::name::TenantId;
+use bulkhead_core::scope::TenantScope;
+use std::sync::Arc;
+
+/// Proof that somebody may do `A`, now, and that it was written down.
+#[derive(Debug)]
+pub struct Permit<A: Action> {
+    reach: A::Reach,
+    principal: Principal,
+    store: Arc<Store>,
+}
+
+impl<A: Action> Permit<A> {
+    /// What the action may reach: a tenant's scope, the platform, or the workers' side.
+    pub(crate) fn reach(&self) -> &A::Reach {
+        &self.reach
+    }
+
+    /// Who acts.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The metadata. Its functions ask for the reach again.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl<A: Action<Reach = TenantScope>> Permit<A> {
+    /// The tenant whose things may be touched.
+    pub(crate) fn scope(&self) -> &TenantScope {
+        &self.reach
+    }
+}
+
+/// The reach of actions on tenants as such, without a look into one.
+#[derive(Debug)]
+pub struct Platform(());
+
+/// The reach of worker processes.
+#[derive(Debug)]
+pub struct Fleet(());
+
+/// What an action reaches. Only this module makes values of it.
+pub trait Reach: Sized + Send + Sync + 'static + sealed::Sealed {
+    /// Whether the reach is one tenant, named by the path.
+    #[doc(hidden)]
+    const OF_TENANT: bool;
+    #[doc(hidden)]
+    fn granted(tenant: Option<TenantId>) -> Option<Self>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Platform {}
+    impl Sealed for super::Fleet {}
+    impl Sealed for super::TenantScope {}
+}
+
+impl Reach for Platform {
+    const OF_TENANT: bool = false;
+    fn granted(_: Option<TenantId>) -> Option<Self> {
+        Some(Self(()))
+    }
+}
+
+impl Reach for Fleet {
+    const OF_TENANT: bool = false;
+    fn granted(_: Option<TenantId>) -> Option<Self> {
+        Some(Self(()))
+    }
+}
+
+impl Reach for TenantScope {
+    const OF_TENANT: bool = true;
+    fn granted(tenant: Option<TenantId>) -> Option<Self> {
+        // The one place in control where a request becomes a scope; `leftovers` has the other, for what deletions left.
+        tenant.map(TenantScope::assume)
+    }
+}
+
+/// What a request wants to act on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The path, for the audit.
+    pub(crate) path: &'a str,
+    /// The path's `{tenant}` as written, where the route has one.
+    pub(crate) tenant: Option<&'a str>,
+    /// The request's id.
+    pub(crate) request_id: &'a str,
+}
+
+/// Decides and writes down.
+pub(crate) struct Policy {
+    store: Arc<Store>,
+    verifier: Verifier,
+}
+
+impl Policy {
+    pub(crate) fn new(store: Arc<Store>, verifier: Verifier) -> Self {
+        Self { store, verifier }
+    }
+
+    /// Who holds this token.
+    pub(crate) fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
+        self.verifier.verify(token).map_err(|refused| Problem::new(refused.code, refused.detail))
+    }
+
+    /// Whether the metadata answers.
+    pub(crate) async fn ping(&self) -> Result<(), Problem> {
+        self.store.ping().await
+    }
+
+    /// Whether a tenant being deleted has pipelines whose workers are still leaving.
+    pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
+        self.store.has_left_groups(scope).await
+    }
+
+    /// Decides whether `principal` may do `A` on `target`, and writes the decision to the audit before it takes effect.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], the same whether or not another tenant exists; [`Code::TokenInvalid`] for a token older than its
+    /// tenant; [`Code::NotFound`] for a tenant that the platform's own do not find. Where the audit cannot be written,
+    /// nothing is allowed.
+    pub(crate) async fn check<A: Action>(
+        &self,
+        principal: Principal,
+        target: Target<'_>,
+    ) -> Result<Permit<A>, Problem> {
+        let decision = self.decide::<A>(&principal, target.tenant).await;
+        if decision.is_err() || A::AUDITED == Audited::Always {
+            let row = AuditRow {
+                subject: principal.subject(),
+                tenant: principal.tenant().map(TenantId::as_str).or(target.tenant.filter(|_| decision.is_ok())),
+                token: principal.token(),
+                action: A::NAME,
+                target: target.path,
+                reason: decision.as_ref().err().map(|problem| problem.detail.as_str()),
+                request_id: target.request_id,
+            };
+            self.store.record(&row).await?;
+        }
+        Ok(Permit { reach: decision?, principal, store: Arc::clone(&self.store) })
+    }
+
+    async fn decide<A: Action>(&self, principal: &Principal, named: Option<&str>) -> Result<A::Reach, Problem> {
+        if A::Reach::OF_TENANT
+            && let Some(own) = principal.tenant()
+            && named != Some(own.as_str())
+        {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "this token is not for the tenant in the path; use that tenant's token",
+            ));
+        }
+        if !A::ROLES.iter().any(|role| principal.may(*role)) {
+            let roles: Vec<_> = A::ROLES.iter().copied().map(Role::as_str).collect();
+            let detail = format!("`{}` needs the role {}; ask for a token with it", A::NAME, roles.join(" or "));
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        let tenant = if A::Reach::OF_TENANT { Some(self.living(principal, named).await?) } else { None };
+        A::Reach::granted(tenant).ok_or_else(|| Problem::internal(format!("`{}` reached no tenant", A::NAME)))
+    }
+
+    /// The tenant in the path, if it exists and the token was not made for an earlier tenant of that name.
+    async fn living(&self, principal: &Principal, named: Option<&str>) -> Result<TenantId, Problem> {
+        let tenant: Option<TenantId> = named.and_then(|name| name.parse().ok());
+        let born_ms = match &tenant {
+            Some(tenant) => self.store.tenant_born_ms(tenant).await?,
+            None => None,
+        };
+        match (tenant, born_ms, principal.tenant()) {
+            (Some(tenant), Some(_), None) => Ok(tenant),
+            (Some(tenant), Some(born_ms), Some(_))
+                if i128::from(principal.issued_s()) >= i128::from(born_ms / 1000) =>
+            {
+                Ok(tenant)
+            }
+            (Some(_), Some(_), Some(_)) => {
+                Err(Problem::new(Code::TokenInvalid, "the token is older than its tenant; ask for a new one"))
+            }
+            (_, _, None) => Err(Problem::not_found("such tenant")),
+            (_, _, Some(_)) => Err(Problem::new(
+                Code::Forbidden,
+                "the tenant of this token does not exist; ask the operator to make it",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! What control needs of the engine and of the log, as two small ports, so that it links neither.
+//!
+//! The binary implements both with the real engine and the real log. Control gives them a [`TenantScope`], never a physical
+//! name. Must never: grow a method that a handler does not call.
+
+use async_trait::async_trait;
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::RecordBatch;
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
+use bulkhead_core::scope::TenantScope;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Looks at uploaded bytes and says whether they are a stage.
+#[async_trait]
+pub trait Modules: Send + Sync + 'static {
+    /// Validates a component and its imports, and compiles it as far as is needed to know that it compiles. May take long; control
+    /// bounds how many run at once ([`crate::ControlConfig::inspections_max`]) and for how long.
+    ///
+    /// # Errors
+    /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::WrongWorld`], [`Code::ImportNotGranted`], [`Code::CompileLimit`] or
+    /// [`Code::ModuleInvalid`] where the bytes are at fault; any other code where the host is.
+    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal>;
+}
+
+/// What was found in a component.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// What it imports, for instance `bulkhead:stage/host@0.1.0`; shown to the tenant.
+    pub imports: Vec<String>,
+}
+
+/// A tenant's topics. Every method takes the scope whose topics it may touch; `name` is the tenant's own name.
+#[async_trait]
+pub trait Topics: Send + Sync + 'static {
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] where it exists; [`Code::LogUnavailable`] and its like.
+    async fn create(&self, scope: &TenantScope, name: &TopicName, topic: NewTopic) -> Result<(), Refusal>;
+
+    /// What a topic is like now; `None` where there is none.
+    async fn describe(&self, scope: &TenantScope, name: &TopicName) -> Result<Option<TopicDescription>, Refusal>;
+
+    /// The names of all the tenant's topics, sorted.
+    async fn list(&self, scope: &TenantScope) -> Result<Vec<TopicName>, Refusal>;
+
+    /// Deletes a topic with everything in it. No error where there is none.
+    async fn delete(&self, scope: &TenantScope, name: &TopicName) -> Result<(), Refusal>;
+
+    /// Appends records, durably when it returns. Keys choose the partition; records without one go to `records.partition`
+    /// modulo the topic's. The batch's offsets mean nothing.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] where there is no such topic; [`Code::RequestTooLarge`] where a record is above the topic's limit,
+    /// with nothing written.
+    async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal>;
+
+    /// Committed records of one partition, at most `limits`, with what there is after `wait`; and the offset to go on from.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] where there is no such topic or partition.
+    async fn read(
+        &self,
+        scope: &TenantScope,
+        name: &TopicName,
+        partition: i32,
+        from: Start,
+        limits: &BatchLimits,
+        wait: Duration,
+    ) -> Result<(RecordBatch, i64), Refusal>;
+
+    /// Forgets the positions of a pipeline that was deleted. No error where there are none.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] while workers are still leaving: control tries again.
+    async fn forget_group(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+    ) -> Result<(), Refusal>;
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewTopic {
+    /// How many partitions, at least 1.
+    pub partitions: i32,
+    /// Bytes of one record at most; `None` for the log's default.
+    pub max_record_bytes: Option<u32>,
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Bytes of one record at most.
+    pub max_record_bytes: u64,
+    /// For each partition, the offset after the last readable record.
+    pub ends: Vec<i64>,
+}
+
+/// Why a port did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Refusal {
+    /// The page that explains it. A code whose status is 200 (one of the record path) becomes a 503 over HTTP.
+    pub code: Code,
+    /// For the tenant: what to do, with nothing physical and nothing of another tenant in it.
+    pub detail: String,
+    /// For the operator's log; never shown over HTTP.
+    pub cause: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with nothing more to log.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), cause: None }
+    }
+
+    /// The same with its cause for the operator.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+}

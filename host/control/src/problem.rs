@@ -1,0 +1,154 @@
+//! Everything that goes wrong over HTTP, as RFC 9457 problem details with a stable code.
+//!
+//! A [`Problem`] holds two stories: `detail`, for whoever sent the request, and `cause`, for the operator's log. Handlers return it
+//! as it is; the outermost layer ([`crate::api`]) knows the request's id, writes the JSON and logs the cause, so that
+//! there is one place where a cause could leak, and it does not.
+//! Must never: show a cause, a physical name or anything of another tenant.
+
+use crate::port::Refusal;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bulkhead_core::code::Code;
+use bulkhead_core::manifest::ManifestError;
+use serde::Serialize;
+
+/// A request that was not done, and why.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
+    pub(crate) errors: Vec<ManifestError>,
+    pub(crate) cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a sentence that says what to do.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new(), cause: None }
+    }
+
+    /// One of ours: the client learns nothing but the request's id.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        let detail =
+            "something went wrong on our side; try again, and give the operator the request's id if it stays so";
+        Self { cause: Some(cause.to_string()), ..Self::new(Code::Internal, detail) }
+    }
+
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::new(Code::NotFound, format!("there is no {what} here; check the path"))
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, detail)
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(Code::Conflict, detail)
+    }
+
+    /// Many small errors in one problem.
+    pub(crate) fn with_errors(mut self, errors: Vec<ManifestError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The HTTP status: the code's own, or 503 where the code is one that HTTP otherwise only reports.
+    pub(crate) fn status(&self) -> StatusCode {
+        match StatusCode::from_u16(self.code.status()) {
+            Ok(status) if status.is_client_error() || status.is_server_error() => status,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The JSON, for the request with this id.
+    pub(crate) fn render(&self, request_id: &str, path: &str) -> Response {
+        let body = Details {
+            r#type: format!("/api/v1/errors/{}", self.code),
+            title: self.code.title(),
+            status: self.status().as_u16(),
+            detail: &self.detail,
+            instance: path,
+            code: self.code,
+            request_id,
+            errors: &self.errors,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status(), [(header::CONTENT_TYPE, "application/problem+json")], json).into_response();
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+
+    /// What RFC 6750 wants beside a 401 or a 403.
+    fn challenge(&self) -> Option<HeaderValue> {
+        let challenge = match self.code {
+            Code::TokenMissing => r#"Bearer realm="bulkhead""#,
+            Code::TokenInvalid => r#"Bearer realm="bulkhead", error="invalid_token""#,
+            Code::TokenExpired => {
+                r#"Bearer realm="bulkhead", error="invalid_token", error_description="the token has expired""#
+            }
+            Code::Forbidden => r#"Bearer realm="bulkhead", error="insufficient_scope""#,
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(challenge))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    code: Code,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [ManifestError],
+}
+
+/// An empty response that carries the problem to the outermost layer.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self { cause: refusal.cause, ..Self::new(refusal.code, refusal.detail) }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => {
+                let detail = "too many requests are waiting for the metadata; try again in a moment";
+                Self {
+                    cause: Some("no database connection in time".to_owned()),
+                    ..Self::new(Code::Unavailable, detail)
+                }
+            }
+            error => Self::internal(format!("metadata: {error}")),
+        }
+    }
+}
+
+impl From<object_store::Error> for Problem {
+    fn from(error: object_store::Error) -> Self {
+        Self::internal(format!("object store: {error}"))
+    }
+}

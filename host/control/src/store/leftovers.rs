@@ -1,0 +1,137 @@
+//! What deletions left to do outside the database: notes that are kept until the work is done.
+//!
+//! Must never: forget a note whose work may not have been done.
+
+use super::{Store, now_ms, stored};
+use crate::problem::Problem;
+use bulkhead_core::name::{PipelineName, ProjectId, TenantId};
+use bulkhead_core::scope::TenantScope;
+
+/// Work that a deletion left.
+#[derive(Debug, Clone)]
+pub(crate) enum Leftover {
+    /// The positions of a deleted pipeline.
+    Group(TenantScope, ProjectId, PipelineName),
+    /// Topics and objects of a deleted tenant.
+    Tenant(TenantScope),
+}
+
+/// Notes looked at in one pass.
+const PASS_MAX: u32 = 1_000;
+
+impl Store {
+    /// All notes, groups before the tenants that they belong to.
+    ///
+    /// # Ambient authority
+    /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<Leftover>, Problem> {
+        let rows: Vec<(String, String, String, String)> =
+            sqlx::query_as("SELECT kind, tenant, project, pipeline FROM leftovers ORDER BY kind, since_ms LIMIT $1")
+                .bind(PASS_MAX)
+                .fetch_all(&self.read)
+                .await?;
+        let mut found = Vec::new();
+        for (kind, tenant, project, pipeline) in rows {
+            let scope = TenantScope::assume(stored::<TenantId>(&tenant)?);
+            found.push(match kind.as_str() {
+                "group" => Leftover::Group(scope, stored(&project)?, stored(&pipeline)?),
+                _ => Leftover::Tenant(scope),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Whether a deleted pipeline of this name still has positions.
+    pub(crate) async fn has_left_group(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+    ) -> Result<bool, Problem> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT 1 FROM leftovers WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
+        )
+        .bind(scope.tenant().as_str())
+        .bind(project.as_str())
+        .bind(pipeline.as_str())
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(row.is_some())
+    }
+
+    /// Whether groups of a deleted tenant are left: its topics wait for them.
+    pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT 1 FROM leftovers WHERE tenant = $1 AND kind = 'group' LIMIT 1")
+                .bind(scope.tenant().as_str())
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(row.is_some())
+    }
+
+    /// Strikes a note whose work is done.
+    pub(crate) async fn strike(&self, leftover: &Leftover) -> Result<(), Problem> {
+        let mut tx = self.begin().await?;
+        match leftover {
+            Leftover::Group(scope, project, pipeline) => {
+                sqlx::query(
+                    "DELETE FROM leftovers WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
+                )
+                .bind(scope.tenant().as_str())
+                .bind(project.as_str())
+                .bind(pipeline.as_str())
+                .execute(&mut *tx)
+                .await?;
+            }
+            Leftover::Tenant(scope) => {
+                for gone in [
+                    "DELETE FROM leftovers WHERE tenant = $1 AND kind = 'tenant'",
+                    "DELETE FROM revisions WHERE tenant = $1",
+                ] {
+                    sqlx::query(gone).bind(scope.tenant().as_str()).execute(&mut *tx).await?;
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Folds the counters of boots that have said nothing since `before_ms`, and that a later boot of the same worker has followed,
+    /// into one row a pipeline, so that rows do not pile up. A boot that was not followed may come back after any silence, and
+    /// what it then says includes what it said before.
+    pub(crate) async fn fold_totals(&self, before_ms: i64) -> Result<u64, Problem> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO totals (tenant, project, pipeline, worker, boot, records_in, records_out, bytes_in, bytes_out,
+                                 dead_letters, fuel, updated_ms)
+             SELECT tenant, project, pipeline, '', '', SUM(records_in), SUM(records_out), SUM(bytes_in), SUM(bytes_out),
+                    SUM(dead_letters), SUM(fuel), $2
+             FROM totals WHERE boot <> '' AND updated_ms < $1 AND EXISTS (
+                SELECT 1 FROM totals later WHERE later.worker = totals.worker AND later.boot <> totals.boot
+                    AND later.updated_ms > totals.updated_ms)
+             GROUP BY tenant, project, pipeline
+             ON CONFLICT (tenant, project, pipeline, worker, boot) DO UPDATE SET
+                records_in = totals.records_in + excluded.records_in,
+                records_out = totals.records_out + excluded.records_out,
+                bytes_in = totals.bytes_in + excluded.bytes_in,
+                bytes_out = totals.bytes_out + excluded.bytes_out,
+                dead_letters = totals.dead_letters + excluded.dead_letters,
+                fuel = totals.fuel + excluded.fuel,
+                updated_ms = excluded.updated_ms",
+        )
+        .bind(before_ms)
+        .bind(now_ms())
+        .execute(&mut *tx)
+        .await?;
+        let folded = sqlx::query(
+            "DELETE FROM totals WHERE boot <> '' AND updated_ms < $1 AND EXISTS (
+                SELECT 1 FROM totals later WHERE later.worker = totals.worker AND later.boot <> totals.boot
+                    AND later.updated_ms > totals.updated_ms)",
+        )
+        .bind(before_ms)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(folded.rows_affected())
+    }
+}

@@ -1,0 +1,115 @@
+//! What workers reported and must outlive them: totals, and which partitions have had a position.
+//!
+//! Counters are cumulative within one boot of one worker, so a row for each boot holds the last of them and a pipeline's totals
+//! are the sum of its rows: a report that comes twice, or late, counts once.
+//! Must never: count a report about a deleted pipeline for a new one of its name.
+
+use super::{Store, Tx, now_ms};
+use crate::policy::Fleet;
+use crate::problem::Problem;
+use bulkhead_core::assignment::{PipelineKey, PipelineReport, Totals};
+
+/// Who reports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reporter<'a> {
+    pub(crate) worker: &'a str,
+    pub(crate) boot: &'a str,
+}
+
+impl Store {
+    /// Merges what changed since the worker's last report.
+    pub(crate) async fn merge_report(
+        &self,
+        _: &Fleet,
+        reporter: Reporter<'_>,
+        changed: &[&PipelineReport],
+    ) -> Result<(), Problem> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let mut initialised = 0;
+        for report in changed {
+            if !is_current(&mut tx, &report.key, report.revision).await? {
+                continue;
+            }
+            initialised += merge_initialised(&mut tx, report).await?;
+            merge_totals(&mut tx, reporter, &report.key, &report.totals).await?;
+        }
+        // A worker that joins later must know of these partitions, so they are part of the assignment.
+        if initialised > 0 {
+            self.commit_raised(tx).await?;
+        } else {
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a revision belongs to the pipeline that there is now, rather than to one of that name that was deleted.
+async fn is_current(tx: &mut Tx, key: &PipelineKey, revision: u64) -> Result<bool, Problem> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "SELECT 1 FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND first_revision <= $4",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.project.as_str())
+    .bind(key.pipeline.as_str())
+    .bind(whole(revision))
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.is_some())
+}
+
+async fn merge_initialised(tx: &mut Tx, report: &PipelineReport) -> Result<u64, Problem> {
+    let mut new = 0;
+    for (topic, partitions) in &report.initialised {
+        for partition in partitions {
+            // Only of topics that the pipeline uses: a report that was on its way when a topic left the manifest adds nothing.
+            let inserted = sqlx::query(
+                "INSERT INTO initialised (tenant, project, pipeline, topic, partition)
+                 SELECT tenant, project, pipeline, topic, $5 FROM pipeline_topics
+                 WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND topic = $4 ON CONFLICT DO NOTHING",
+            )
+            .bind(report.key.tenant.as_str())
+            .bind(report.key.project.as_str())
+            .bind(report.key.pipeline.as_str())
+            .bind(topic.as_str())
+            .bind(*partition)
+            .execute(&mut **tx)
+            .await?;
+            new += inserted.rows_affected();
+        }
+    }
+    Ok(new)
+}
+
+async fn merge_totals(tx: &mut Tx, reporter: Reporter<'_>, key: &PipelineKey, totals: &Totals) -> Result<(), Problem> {
+    sqlx::query(
+        "INSERT INTO totals (tenant, project, pipeline, worker, boot, records_in, records_out, bytes_in, bytes_out,
+                             dead_letters, fuel, updated_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (tenant, project, pipeline, worker, boot) DO UPDATE SET records_in = excluded.records_in,
+            records_out = excluded.records_out, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out,
+            dead_letters = excluded.dead_letters, fuel = excluded.fuel, updated_ms = excluded.updated_ms
+         WHERE excluded.records_in >= totals.records_in AND excluded.fuel >= totals.fuel",
+    )
+    .bind(key.tenant.as_str())
+    .bind(key.project.as_str())
+    .bind(key.pipeline.as_str())
+    .bind(reporter.worker)
+    .bind(reporter.boot)
+    .bind(whole(totals.records_in))
+    .bind(whole(totals.records_out))
+    .bind(whole(totals.bytes_in))
+    .bind(whole(totals.bytes_out))
+    .bind(whole(totals.dead_letters))
+    .bind(whole(totals.fuel))
+    .bind(now_ms())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,123 @@
+//! A server on a port of its own, with tokens for everybody.
+
+use crate::client::Client;
+use crate::ports::Ports;
+use bulkhead_control::{Control, ControlConfig, Grant, Role};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) struct Server {
+    pub(crate) control: Arc<Control>,
+    pub(crate) ports: Ports,
+    pub(crate) registry: prometheus::Registry,
+    pub(crate) address: std::net::SocketAddr,
+    dir: TempDir,
+    end: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut ControlConfig)) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), Ports::default(), change).await
+    }
+
+    async fn open(dir: TempDir, ports: Ports, change: impl FnOnce(&mut ControlConfig)) -> Self {
+        let mut config = ControlConfig::new(dir.path().join("data"));
+        change(&mut config);
+        let registry = prometheus::Registry::new();
+        let control =
+            Control::open(config, ports.modules.clone(), ports.topics.clone(), &registry).await.expect("control opens");
+        let control = Arc::new(control);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end, ended) = oneshot::channel();
+        let router = control.router();
+        let serving = tokio::spawn(async move {
+            let until = async { drop(ended.await) };
+            axum::serve(listener, router).with_graceful_shutdown(until).await.unwrap();
+        });
+        Self { control, ports, registry, address, dir, end, serving }
+    }
+
+    /// Ends the process as far as can be done within one, and starts another on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { control, ports, dir, end, serving, .. } = self;
+        control.stop();
+        end.send(()).expect("the server is still running");
+        serving.await.unwrap();
+        Arc::into_inner(control).expect("nobody else holds control").close().await;
+        Self::open(dir, ports, |_| {}).await
+    }
+
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A client without a token.
+    pub(crate) fn anybody(&self) -> Client {
+        Client::new(self.address, None)
+    }
+
+    pub(crate) fn with_token(&self, token: &str) -> Client {
+        Client::new(self.address, Some(token.to_owned()))
+    }
+
+    /// A client with a role in a tenant.
+    pub(crate) fn client(&self, tenant: &str, role: Role) -> Client {
+        let grant = Grant::new(format!("{role}@{tenant}"), Some(tenant.parse().unwrap()), role);
+        self.with_token(&self.control.issuer().mint(&grant).unwrap())
+    }
+
+    pub(crate) fn platform(&self) -> Client {
+        self.with_token(&self.control.issuer().mint(&Grant::new("operator", None, Role::PlatformAdmin)).unwrap())
+    }
+
+    pub(crate) fn worker(&self) -> Client {
+        self.with_token(&self.control.issuer().mint(&Grant::new("pool-0", None, Role::Worker)).unwrap())
+    }
+
+    /// Makes a tenant and gives its developer.
+    pub(crate) async fn tenant(&self, name: &str) -> Client {
+        self.platform().post("/api/v1/tenants", &serde_json::json!({"name": name})).await.expect(201);
+        self.client(name, Role::Developer)
+    }
+
+    /// Every file below the object store's folder.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        fn walk(dir: &Path, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.data_dir().join("objects"), &mut found);
+        found
+    }
+
+    /// Waits for something that happens in the background.
+    pub(crate) async fn until(&self, what: &str, mut done: impl AsyncFnMut() -> bool) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !done().await {
+            assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A component as far as [`crate::ports::MemoryModules`] can tell.
+pub(crate) fn component(text: &str) -> Vec<u8> {
+    [b"\0asm", text.as_bytes()].concat()
+}

@@ -1,0 +1,18 @@
+//! Control over a real socket with real metadata, keys and object store; only the two ports are small stand-ins in memory,
+//! which is what ports are for.
+//!
+//! One binary, a module for each thing that a user would miss.
+
+mod audit;
+mod client;
+mod harness;
+mod pipelines;
+mod ports;
+mod problems;
+mod records;
+mod restart;
+mod tenants;
+mod tokens;
+mod uploads;
+mod walls;
+mod workers;

@@ -1,0 +1,181 @@
+//! The two ports in memory: enough of an engine and a log for control's own promises.
+
+use async_trait::async_trait;
+use bulkhead_control::port::{Inspected, Modules, NewTopic, Refusal, TopicDescription, Topics};
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::RecordBatch;
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::name::{PipelineName, ProjectId, TenantId, TopicName};
+use bulkhead_core::scope::TenantScope;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Accepts what begins like a component, after a permit of `gate`; counts how often it was asked.
+pub(crate) struct MemoryModules {
+    pub(crate) gate: Semaphore,
+    pub(crate) asked: AtomicUsize,
+    pub(crate) panics: std::sync::atomic::AtomicBool,
+}
+
+impl Default for MemoryModules {
+    fn default() -> Self {
+        Self { gate: Semaphore::new(1_000), asked: AtomicUsize::new(0), panics: false.into() }
+    }
+}
+
+pub(crate) const SECRET_CAUSE: &str = "physical-name-of-another-tenant";
+
+#[async_trait]
+impl Modules for MemoryModules {
+    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "{SECRET_CAUSE}");
+        self.gate.acquire().await.unwrap().forget();
+        if !wasm.starts_with(b"\0asm") {
+            return Err(Refusal::new(Code::NotWasm, "these bytes are not WebAssembly").because(SECRET_CAUSE));
+        }
+        if wasm.ends_with(b"socket") {
+            let detail = "imports `wasi:sockets/tcp`, for which there is no grant";
+            return Err(Refusal::new(Code::ImportNotGranted, detail));
+        }
+        Ok(Inspected { imports: vec!["bulkhead:stage/host@0.1.0".to_owned()] })
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct MemoryTopics {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<(TenantId, TopicName), (NewTopic, Vec<RecordBatch>)>,
+    members: BTreeSet<String>,
+    forgotten: Vec<String>,
+    away: bool,
+}
+
+impl MemoryTopics {
+    /// While a group has members, its positions cannot be forgotten.
+    pub(crate) fn set_members(&self, group: &str, there: bool) {
+        let mut state = self.state.lock();
+        if there {
+            state.members.insert(group.to_owned());
+        } else {
+            state.members.remove(group);
+        }
+    }
+
+    pub(crate) fn forgotten(&self) -> Vec<String> {
+        self.state.lock().forgotten.clone()
+    }
+
+    pub(crate) fn set_away(&self, away: bool) {
+        self.state.lock().away = away;
+    }
+
+    pub(crate) fn names_of(&self, tenant: &str) -> Vec<String> {
+        let state = self.state.lock();
+        state.topics.keys().filter(|(owner, _)| owner.as_str() == tenant).map(|(_, name)| name.to_string()).collect()
+    }
+
+    fn state(&self) -> Result<parking_lot::MutexGuard<'_, State>, Refusal> {
+        let state = self.state.lock();
+        if state.away {
+            return Err(Refusal::new(Code::LogUnavailable, "the log is away; try again").because(SECRET_CAUSE));
+        }
+        Ok(state)
+    }
+}
+
+fn key(scope: &TenantScope, name: &TopicName) -> (TenantId, TopicName) {
+    (scope.tenant().clone(), name.clone())
+}
+
+#[async_trait]
+impl Topics for MemoryTopics {
+    async fn create(&self, scope: &TenantScope, name: &TopicName, topic: NewTopic) -> Result<(), Refusal> {
+        let mut state = self.state()?;
+        if state.topics.contains_key(&key(scope, name)) {
+            return Err(Refusal::new(Code::Conflict, "there is such a topic; choose another name"));
+        }
+        let partitions = vec![RecordBatch::default(); usize::try_from(topic.partitions).unwrap()];
+        state.topics.insert(key(scope, name), (topic, partitions));
+        Ok(())
+    }
+
+    async fn describe(&self, scope: &TenantScope, name: &TopicName) -> Result<Option<TopicDescription>, Refusal> {
+        let state = self.state()?;
+        Ok(state.topics.get(&key(scope, name)).map(|(topic, partitions)| TopicDescription {
+            partitions: topic.partitions,
+            max_record_bytes: u64::from(topic.max_record_bytes.unwrap_or(1 << 20)),
+            ends: partitions.iter().map(|batch| i64::try_from(batch.len()).unwrap()).collect(),
+        }))
+    }
+
+    async fn list(&self, scope: &TenantScope) -> Result<Vec<TopicName>, Refusal> {
+        let state = self.state()?;
+        Ok(state.topics.keys().filter(|(owner, _)| owner == scope.tenant()).map(|(_, name)| name.clone()).collect())
+    }
+
+    async fn delete(&self, scope: &TenantScope, name: &TopicName) -> Result<(), Refusal> {
+        self.state()?.topics.remove(&key(scope, name));
+        Ok(())
+    }
+
+    async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal> {
+        let mut state = self.state()?;
+        let (topic, partitions) = state.topics.get_mut(&key(scope, name)).unwrap();
+        let partition = usize::try_from(records.partition % topic.partitions).unwrap();
+        for i in 0..records.len() {
+            partitions[partition].push_row(&records, i);
+            let offset = i64::try_from(partitions[partition].len() - 1).unwrap();
+            *partitions[partition].offsets.last_mut().unwrap() = offset;
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        scope: &TenantScope,
+        name: &TopicName,
+        partition: i32,
+        from: Start,
+        limits: &BatchLimits,
+        _: Duration,
+    ) -> Result<(RecordBatch, i64), Refusal> {
+        let state = self.state()?;
+        let (_, partitions) = &state.topics[&key(scope, name)];
+        let batch = &partitions[usize::try_from(partition).unwrap()];
+        let first = match from {
+            Start::Offset(offset) => usize::try_from(offset).unwrap(),
+            Start::Latest => batch.len(),
+            _ => 0,
+        };
+        let end = batch.len().min(first + limits.records as usize);
+        Ok((batch.select(first..end), i64::try_from(end).unwrap()))
+    }
+
+    async fn forget_group(&self, scope: &TenantScope, project: &ProjectId, name: &PipelineName) -> Result<(), Refusal> {
+        let mut state = self.state()?;
+        let group = format!("{}/{project}/{name}", scope.tenant());
+        if state.members.contains(&group) {
+            return Err(Refusal::new(Code::Conflict, "workers are still leaving"));
+        }
+        state.forgotten.push(group);
+        Ok(())
+    }
+}
+
+/// Both, to be shared with a server.
+#[derive(Clone, Default)]
+pub(crate) struct Ports {
+    pub(crate) modules: Arc<MemoryModules>,
+    pub(crate) topics: Arc<MemoryTopics>,
+}
