@@ -1,0 +1,62 @@
+//! Between a case and the host's columns.
+//!
+//! Must never: fill in what a guest left out; that is for the columns' own accessors.
+
+use bulkhead_core::columns::{Action, Outcome, RecordBatch};
+use bulkhead_engine::StageConfig;
+use bulkhead_sdk::log::Level;
+use bulkhead_sdk::testing::{Case, Emitted, Rejected, Report};
+use std::ops::Range;
+
+pub(crate) fn config(case: &Case, limits: bulkhead_core::limits::StageLimits) -> StageConfig {
+    StageConfig {
+        pipeline: case.pipeline.clone(),
+        stage: case.stage.clone(),
+        inputs: case.inputs.clone(),
+        outputs: case.outputs.clone(),
+        settings: case.settings.clone(),
+        limits,
+    }
+}
+
+pub(crate) fn batch(case: &Case, rows: Range<usize>) -> RecordBatch {
+    let first = &case.records[rows.start];
+    let mut batch = RecordBatch { topic: first.input, partition: first.partition, ..RecordBatch::default() };
+    for i in rows {
+        let record = &case.records[i];
+        let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
+        batch.push(case.offset(i), record.timestamp, record.key.as_deref(), record.value.as_deref(), headers);
+    }
+    batch
+}
+
+/// Adds what a batch came to; `first` is the place in the case of its first record.
+pub(crate) fn collect(case: &Case, batch: &RecordBatch, first: usize, outcome: &Outcome, report: &mut Report) {
+    let outputs = &outcome.outputs;
+    for i in 0..outputs.len() {
+        let headers = outputs.headers(i, batch).map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
+        report.outputs.push(Emitted {
+            record: first + outputs.source[i] as usize,
+            to: case.outputs[usize::from(outputs.to[i])].clone(),
+            key: outputs.key(i, batch).map(<[u8]>::to_vec),
+            value: outputs.values.get(i).map(<[u8]>::to_vec),
+            headers: headers.collect(),
+            timestamp: outputs.timestamp(i, batch),
+        });
+    }
+    report.rejected.extend(outcome.exceptions.iter().map(|exception| Rejected {
+        record: first + exception.index as usize,
+        retry: exception.action == Action::Retry,
+        reason: exception.reason.clone(),
+    }));
+}
+
+pub(crate) fn level(level: bulkhead_engine::Level) -> Level {
+    match level {
+        bulkhead_engine::Level::Trace => Level::Trace,
+        bulkhead_engine::Level::Debug => Level::Debug,
+        bulkhead_engine::Level::Info => Level::Info,
+        bulkhead_engine::Level::Warn => Level::Warn,
+        bulkhead_engine::Level::Error => Level::Error,
+    }
+}
