@@ -1,0 +1,14 @@
+//! The contract's exports, generated from `guest-sdk/wit`. Parameters borrow, so that a batch is written to the guest's memory
+//! straight from the host's columns; results are vectors that move on.
+//!
+//! Must never: be edited beside the contract.
+#![allow(unsafe_code, reason = "generated; its checks of types are wasmtime's")]
+#![allow(missing_docs, clippy::all, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    inline: "package bulkhead:engine; world guest { export bulkhead:stage/processor@0.1.0; }",
+    path: "../../guest-sdk/wit",
+    world: "bulkhead:engine/guest",
+    ownership: Borrowing { duplicate_if_necessary: true },
+    exports: { default: async },
+});

@@ -1,0 +1,59 @@
+//! Tests of the cache on a real folder.
+
+use super::*;
+use crate::config::CompilerCommand;
+
+fn config(folder: &Path) -> EngineConfig {
+    EngineConfig::new(folder.join("code"), CompilerCommand { program: "none".into(), args: vec![] })
+}
+
+fn entry(folder: &Path) -> PathBuf {
+    std::fs::read_dir(folder.join("code")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn code_comes_back_only_for_its_digest_fingerprint_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = ModuleDigest::of(b"module");
+    let cache = Cache::open(&config(folder.path()), [1; 32]).unwrap();
+    cache.put(&digest, b"code");
+    assert_eq!(cache.get(&digest).as_deref(), Some(&b"code"[..]));
+    assert_eq!(cache.get(&ModuleDigest::of(b"other")), None);
+    let other_host = Cache::open(&config(folder.path()), [2; 32]).unwrap();
+    assert_eq!(other_host.get(&digest), None);
+
+    // Under another's name, with the same key.
+    std::fs::copy(entry(folder.path()), folder.path().join("code").join(cache.name(&ModuleDigest::of(b"victim"))))
+        .unwrap();
+    assert_eq!(cache.get(&ModuleDigest::of(b"victim")), None);
+    // Under another key.
+    std::fs::remove_file(folder.path().join("code.key")).unwrap();
+    let other_key = Cache::open(&config(folder.path()), [1; 32]).unwrap();
+    assert_eq!(other_key.get(&digest), None);
+}
+
+#[test]
+fn an_entry_that_was_changed_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = ModuleDigest::of(b"module");
+    let cache = Cache::open(&config(folder.path()), [1; 32]).unwrap();
+    for change in [&b"short"[..], &[0; MAC_BYTES], &[0; 100]] {
+        cache.put(&digest, b"code");
+        std::fs::write(entry(folder.path()), change).unwrap();
+        assert_eq!(cache.get(&digest), None);
+        assert_eq!(std::fs::read_dir(folder.path().join("code")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn the_key_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(&config(folder.path()), [1; 32]).unwrap();
+    let path = folder.path().join("code.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(Cache::open(&config(folder.path()), [1; 32]).unwrap().key, cache.key);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let refused = Cache::open(&config(folder.path()), [1; 32]).err().unwrap();
+    assert_eq!(refused.code, Code::ConfigInvalid);
+    assert!(refused.message.contains("chmod 600"), "{refused}");
+}

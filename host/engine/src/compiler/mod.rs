@@ -1,0 +1,18 @@
+//! Compiling, in a child process: other people's bytes meet the code generator where a crash or an endless loop costs nothing.
+//!
+//! [`parent`] starts a child for each module, feeds it, bounds its wall time and what it answers, and always reaps it; [`child`] bounds itself
+//! before it reads the first byte, then checks and compiles. The child has no environment, no network and no files to write.
+//! Must never: compile in the host's own process.
+
+mod check;
+mod child;
+mod parent;
+mod protocol;
+
+pub(crate) use parent::Compiler;
+
+/// The whole of the compiler child: reads a request on stdin, answers on stdout. Call it first thing in `main`, before any
+/// thread is started. Started by hand it waits for input.
+pub fn compiler_main() -> std::process::ExitCode {
+    child::run()
+}

@@ -1,0 +1,140 @@
+//! The host's side of the compiler child.
+//!
+//! Must never: wait for a child without a bound, keep more of its answer than is allowed, or leave it behind unreaped.
+
+use super::child::{address_space, output};
+use super::protocol::{Answer, LINE_BYTES_MAX, Request};
+use crate::config::{CompileLimits, CompilerCommand};
+use crate::engine::Refusal;
+use bulkhead_core::code::Code;
+use bytes::Bytes;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+
+/// Bytes of the child's last words that are kept.
+const STDERR_BYTES_MAX: u64 = 8 << 10;
+
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+const SIGXCPU: i32 = 24;
+
+/// Starts children, a bounded number at a time.
+pub(crate) struct Compiler {
+    command: CompilerCommand,
+    limits: CompileLimits,
+    places: Semaphore,
+}
+
+impl Compiler {
+    pub(crate) fn new(command: CompilerCommand, limits: CompileLimits) -> Self {
+        Self { command, limits, places: Semaphore::new(limits.children.max(1) as usize) }
+    }
+
+    /// The compiled code of a module, made in a child of its own. Dropping the future kills the child.
+    pub(crate) async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, Refusal> {
+        let _place = self.places.acquire().await.map_err(|_| failed("the host is stopping"))?;
+        let mut child = self.start()?;
+        let wall = Duration::from_millis(self.limits.wall_ms);
+        match tokio::time::timeout(wall, self.converse(&mut child, wasm)).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.end(&mut child).await;
+                Err(Refusal::new(Code::CompileLimit, format!("time: at most {} ms", self.limits.wall_ms)))
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Child, Refusal> {
+        Command::new(&self.command.program)
+            .args(&self.command.args)
+            .env_clear()
+            .env("RAYON_NUM_THREADS", self.limits.threads.max(1).to_string())
+            // Each arena of the allocator takes address space ahead of need.
+            .env("MALLOC_ARENA_MAX", "2")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Where the future is dropped; the runtime reaps it then.
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(format!("the compiler cannot be started: {error}")))
+    }
+
+    async fn converse(&self, child: &mut Child, wasm: Bytes) -> Result<Vec<u8>, Refusal> {
+        let (Some(mut stdin), Some(mut stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed("the compiler has no pipes"));
+        };
+        let mut request =
+            serde_json::to_vec(&Request { limits: self.limits }).map_err(|error| failed(error.to_string()))?;
+        request.push(b'\n');
+        let tell = async move {
+            // A child that refuses early, or dies, does not read to the end: what it answers counts.
+            if stdin.write_all(&request).await.is_ok() {
+                _ = stdin.write_all(&wasm).await;
+            }
+        };
+        let answer_bytes_max = self.limits.output_bytes + LINE_BYTES_MAX as u64;
+        let ((), answer, words) =
+            tokio::join!(tell, read(&mut stdout, answer_bytes_max), read(stderr, STDERR_BYTES_MAX));
+        let answer = answer.map_err(|error| failed(format!("the compiler's answer cannot be read: {error}")))?;
+        if answer.len() as u64 > answer_bytes_max {
+            self.end(child).await;
+            return Err(Refusal::new(Code::CompileLimit, output(&self.limits)));
+        }
+        let status = child.wait().await.map_err(|error| failed(format!("the compiler cannot be reaped: {error}")))?;
+        if !status.success() {
+            return Err(self.died(status, &String::from_utf8_lossy(&words.unwrap_or_default())));
+        }
+        decode(answer)
+    }
+
+    async fn end(&self, child: &mut Child) {
+        if let Err(error) = child.kill().await {
+            tracing::warn!(code = Code::CompilerFailed.id(), %error, "a compiler cannot be ended");
+        }
+    }
+
+    /// Why a child died: of the limit that it met, as far as one can tell from outside.
+    fn died(&self, status: ExitStatus, words: &str) -> Refusal {
+        let limit = |detail| Refusal::new(Code::CompileLimit, detail);
+        let no_memory =
+            ["memory allocation of", "annot allocate memory", "Resource temporarily unavailable", "out of memory"];
+        match status.signal() {
+            Some(SIGXCPU) => limit(format!("CPU time: at most {} s", self.limits.cpu_seconds)),
+            _ if no_memory.iter().any(|sign| words.contains(sign)) => limit(address_space(&self.limits)),
+            Some(SIGABRT | SIGSEGV) => limit("the compiler's stack: functions are nested too deeply".to_owned()),
+            Some(SIGKILL) => limit("memory: the system ended the compiler".to_owned()),
+            _ => failed(format!("the compiler ended with {status}: {}", words.trim())),
+        }
+    }
+}
+
+async fn read(pipe: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(bytes_max + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+fn decode(mut answer: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    let line = answer.iter().take(LINE_BYTES_MAX).position(|byte| *byte == b'\n');
+    let end = line.ok_or_else(|| failed("the compiler did not answer"))?;
+    match serde_json::from_slice(&answer[..end]).map_err(|error| failed(format!("the compiler's answer: {error}")))? {
+        Answer::Refused { code, detail } => Err(Refusal::new(code, detail)),
+        Answer::Compiled => {
+            answer.drain(..=end);
+            Ok(answer)
+        }
+    }
+}
+
+fn failed(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::CompilerFailed, message)
+}

@@ -1,0 +1,257 @@
+//! The engine: one for a process, shared by all tenants.
+//!
+//! Must never: run or link bytes whose digest was not checked, or load code that the cache has not authenticated or the child has not
+//! just made.
+
+use crate::bindings::GuestPre;
+use crate::cache::Cache;
+use crate::capability::{self, refuse_import};
+use crate::compiler::Compiler;
+use crate::config::EngineConfig;
+use crate::meter::YIELD_INTERVAL_FUEL;
+use crate::module::{Linked, Module};
+use crate::settings;
+use crate::state::State;
+use bulkhead_core::code::Code;
+use bulkhead_core::fault::{Fault, HostFault};
+use bulkhead_core::name::ModuleDigest;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Weak};
+use wasmtime::component::{Component, Linker};
+
+/// Compiles, links and runs components. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<State>,
+    compiler: Compiler,
+    cache: Cache,
+    interval: Option<NonZeroU64>,
+    memory_bytes_max: u64,
+    /// Modules in use.
+    loaded: Mutex<HashMap<ModuleDigest, Weak<Linked>>>,
+    /// Held while a module is compiled, so that many who want the same wait for one child.
+    under_way: Mutex<HashMap<ModuleDigest, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// A module that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The digest of its bytes.
+    pub digest: ModuleDigest,
+    /// Names of the interfaces that it imports, with versions; all are granted.
+    pub imports: Vec<String>,
+}
+
+/// A module that did not pass, in words for its tenant; with [`Code::CompilerFailed`] or [`Code::Unavailable`] the host is at fault, and
+/// the words are for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// What exactly, and what to do.
+    pub detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("loaded", &self.shared.loaded.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Makes an engine: reserves its pool, opens the cache.
+    ///
+    /// # Errors
+    /// [`Code::ConfigInvalid`] where the cache cannot be opened or the pool has no room in the address space.
+    pub fn new(config: EngineConfig) -> Result<Self, HostFault> {
+        Self::with_yields(config, Some(YIELD_INTERVAL_FUEL))
+    }
+
+    /// An engine that yields at another interval, or never: to measure what yielding costs.
+    #[doc(hidden)]
+    pub fn with_yields(config: EngineConfig, fuel: Option<u64>) -> Result<Self, HostFault> {
+        let failed = |error| HostFault::new(Code::ConfigInvalid, format!("the sandbox cannot be made: {error:#}"));
+        let wasmtime = wasmtime::Engine::new(&settings::worker(&config.pool)).map_err(failed)?;
+        let mut linker = Linker::new(&wasmtime);
+        capability::link(&mut linker).map_err(failed)?;
+        let cache = Cache::open(&config, settings::fingerprint(&wasmtime))?;
+        let compiler = Compiler::new(config.compiler, config.compile);
+        let shared = Shared {
+            wasmtime,
+            linker,
+            compiler,
+            cache,
+            interval: fuel.and_then(NonZeroU64::new),
+            memory_bytes_max: config.pool.memory_bytes,
+            loaded: Mutex::default(),
+            under_way: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Checks an uploaded module: everything that could keep it from running is found here, and the compiled code is kept.
+    ///
+    /// # Errors
+    /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::ModuleInvalid`], [`Code::WrongWorld`], [`Code::ImportNotGranted`],
+    /// [`Code::ModuleTooLarge`], [`Code::CompileLimit`]; [`Code::CompilerFailed`] where the host is at fault.
+    pub async fn inspect(&self, wasm: Bytes) -> Result<Inspection, Refusal> {
+        let digest = digest_of(&wasm).await?;
+        let module = self.obtain(digest, async || Ok(wasm)).await?;
+        Ok(Inspection { digest, imports: module.imports() })
+    }
+
+    /// The module with this digest, compiled and linked. `fetch` is called only where its code is neither in use nor in the cache.
+    ///
+    /// # Errors
+    /// What `fetch` gives; [`Code::DigestMismatch`] where it fetched something else; and the codes of [`Engine::inspect`]. All are host
+    /// faults: no record is to blame.
+    pub async fn load<F, Fut>(&self, digest: ModuleDigest, fetch: F) -> Result<Module, Fault>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, HostFault>>,
+    {
+        let mut not_fetched = None;
+        let fetch = async || {
+            let wasm = match fetch().await {
+                Ok(wasm) => wasm,
+                Err(fault) => {
+                    let refusal = Refusal::new(fault.code, fault.message.clone());
+                    not_fetched = Some(fault);
+                    return Err(refusal);
+                }
+            };
+            match digest_of(&wasm).await? {
+                found if found == digest => Ok(wasm),
+                found => Err(Refusal::new(Code::DigestMismatch, format!("{digest} was wanted, {found} was fetched"))),
+            }
+        };
+        match self.obtain(digest, fetch).await {
+            Ok(linked) => Ok(Module::from(linked)),
+            Err(refusal) => Err(not_fetched.unwrap_or_else(|| HostFault::new(refusal.code, refusal.detail)).into()),
+        }
+    }
+
+    async fn obtain(
+        &self,
+        digest: ModuleDigest,
+        fetch: impl AsyncFnOnce() -> Result<Bytes, Refusal>,
+    ) -> Result<Arc<Linked>, Refusal> {
+        let turn = self.turn(digest);
+        let _held = turn.lock().await;
+        if let Some(linked) = self.in_use(digest) {
+            return Ok(linked);
+        }
+        let cached = self.blocking(move |shared| shared.take_cached(digest)).await?;
+        let linked = match cached {
+            Some(linked) => linked,
+            None => {
+                let code = self.shared.compiler.compile(fetch().await?).await?;
+                self.blocking(move |shared| shared.keep_compiled(digest, &code)).await??
+            }
+        };
+        let linked = Arc::new(linked);
+        self.shared.remember(digest, &linked);
+        Ok(linked)
+    }
+
+    fn in_use(&self, digest: ModuleDigest) -> Option<Arc<Linked>> {
+        self.shared.loaded.lock().get(&digest)?.upgrade()
+    }
+
+    /// The lock that those who want one module take.
+    fn turn(&self, digest: ModuleDigest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.shared.under_way.lock();
+        under_way.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = under_way.get(&digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        under_way.insert(digest, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// Runs what reads files or maps code where it delays nobody.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(|error| Refusal::new(Code::CompilerFailed, format!("loading code failed: {error}")))
+    }
+}
+
+impl Shared {
+    fn take_cached(&self, digest: ModuleDigest) -> Option<Linked> {
+        let code = self.cache.get(&digest)?;
+        match self.link(digest, &code) {
+            Ok(linked) => Some(linked),
+            Err(refusal) => {
+                self.cache.reject(&digest, &refusal.detail);
+                None
+            }
+        }
+    }
+
+    fn keep_compiled(&self, digest: ModuleDigest, code: &[u8]) -> Result<Linked, Refusal> {
+        let linked = self.link(digest, code)?;
+        self.cache.put(&digest, code);
+        Ok(linked)
+    }
+
+    #[allow(unsafe_code, reason = "the one place where compiled code is loaded")]
+    fn link(&self, digest: ModuleDigest, code: &[u8]) -> Result<Linked, Refusal> {
+        // SAFETY: `code` was made by wasmtime's own `precompile_component`: it comes from the compiler child of just now, or from
+        // the cache, which gives back only what this host wrote there, by its MAC. That wasmtime's version and settings are the
+        // same, wasmtime checks.
+        let component = unsafe { Component::deserialize(&self.wasmtime, code) }.map_err(|error| {
+            Refusal::new(Code::ModuleInvalid, format!("the module does not fit this host: {error:#}"))
+        })?;
+        // The child checked the names; this is the host's own look at what it is about to link.
+        for (name, _) in component.component_type().imports(&self.wasmtime) {
+            if let Some(why) = refuse_import(name) {
+                return Err(Refusal::new(Code::ImportNotGranted, why));
+            }
+        }
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+            Refusal::new(Code::ImportNotGranted, format!("an import is not as this host has it: {error:#}"))
+        })?;
+        let pre = GuestPre::new(pre).map_err(|error| {
+            Refusal::new(
+                Code::WrongWorld,
+                format!("the component does not export what `bulkhead:stage` asks for: {error:#}"),
+            )
+        })?;
+        Ok(Linked::new(digest, pre, self.interval, self.memory_bytes_max))
+    }
+
+    fn remember(&self, digest: ModuleDigest, linked: &Arc<Linked>) {
+        let mut loaded = self.loaded.lock();
+        loaded.retain(|_, linked| linked.strong_count() > 0);
+        loaded.insert(digest, Arc::downgrade(linked));
+    }
+}
+
+/// Hashing 64 MiB takes a while, so it is done where it delays nobody.
+async fn digest_of(wasm: &Bytes) -> Result<ModuleDigest, Refusal> {
+    let wasm = wasm.clone();
+    tokio::task::spawn_blocking(move || ModuleDigest::of(&wasm))
+        .await
+        .map_err(|error| Refusal::new(Code::CompilerFailed, format!("hashing failed: {error}")))
+}

@@ -1,0 +1,149 @@
+//! A compiled component, linked to what it is granted; and a stage, which is one with its configuration.
+//!
+//! Must never: be made of a component whose imports were not all granted.
+
+use crate::bindings::GuestPre;
+use crate::failure::Failure;
+use crate::instance::{Instance, Mode};
+use crate::log::{GuestLog, LogGate};
+use crate::state::State;
+use bulkhead_core::code::Code;
+use bulkhead_core::fault::{Fault, HostFault};
+use bulkhead_core::limits::StageLimits;
+use bulkhead_core::name::ModuleDigest;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use wasmtime::Store;
+
+/// A component, compiled and linked. Cheap to clone; shared by all stages that use it, since code holds no state.
+#[derive(Clone)]
+pub struct Module {
+    inner: Arc<Linked>,
+}
+
+pub(crate) struct Linked {
+    digest: ModuleDigest,
+    pre: GuestPre<State>,
+    interval: Option<NonZeroU64>,
+    memory_bytes_max: u64,
+}
+
+/// What a stage is told about itself, and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageConfig {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The stage's name.
+    pub stage: String,
+    /// Names of its inputs, in the order of a batch's `topic`.
+    pub inputs: Vec<String>,
+    /// Names of its outputs, in the order of an output's `to`.
+    pub outputs: Vec<String>,
+    /// The manifest's `config` of the stage as JSON; `null` where it has none.
+    pub settings: String,
+    /// What it may use.
+    pub limits: StageLimits,
+}
+
+/// A module with the configuration of one stage. Cheap to clone.
+#[derive(Clone)]
+pub struct Stage {
+    module: Arc<Linked>,
+    config: Arc<StageConfig>,
+    log: Arc<LogGate>,
+}
+
+impl Linked {
+    pub(crate) fn new(
+        digest: ModuleDigest,
+        pre: GuestPre<State>,
+        interval: Option<NonZeroU64>,
+        memory_bytes_max: u64,
+    ) -> Self {
+        Self { digest, pre, interval, memory_bytes_max }
+    }
+
+    /// Names of the interfaces that the component imports.
+    pub(crate) fn imports(&self) -> Vec<String> {
+        let component = self.pre.instance_pre().component();
+        component.component_type().imports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+impl From<Arc<Linked>> for Module {
+    fn from(inner: Arc<Linked>) -> Self {
+        Self { inner }
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Module").field(&self.inner.digest).finish()
+    }
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage")
+            .field("module", &self.module.digest)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Module {
+    /// A stage of this module. Its lines, those of stdout and stderr too, go to `log`, rationed for all its instances together.
+    ///
+    /// # Errors
+    /// A host fault with [`Code::LimitExceeded`] where the limits are above [`StageLimits::MAX`] or above what the pool has room for.
+    pub fn stage(&self, config: StageConfig, log: Arc<dyn GuestLog>) -> Result<Stage, Fault> {
+        let limits = &config.limits;
+        let memory_bytes_max = StageLimits::MAX.memory_bytes.min(self.inner.memory_bytes_max);
+        let fields = [
+            ("fuel_per_record", limits.fuel_per_record, StageLimits::MAX.fuel_per_record),
+            ("memory_bytes", limits.memory_bytes, memory_bytes_max),
+            ("output_bytes", limits.output_bytes, StageLimits::MAX.output_bytes),
+            ("output_records", limits.output_records.into(), StageLimits::MAX.output_records.into()),
+        ];
+        for (name, value, max) in fields {
+            if value > max {
+                let message = format!("stage {}: {name} is {value}, at most {max} is allowed", config.stage);
+                return Err(HostFault::new(Code::LimitExceeded, message).into());
+            }
+        }
+        Ok(Stage { module: Arc::clone(&self.inner), config: Arc::new(config), log: Arc::new(LogGate::new(log)) })
+    }
+
+    /// The digest of the component's bytes.
+    pub fn digest(&self) -> ModuleDigest {
+        self.inner.digest
+    }
+}
+
+impl Stage {
+    /// Makes an instance with memory of its own and calls its `init`. The future may be polled from any thread, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A guest's fault of kind [`Init`](bulkhead_core::fault::GuestFaultKind::Init), whatever it did wrong; a host fault with
+    /// [`Code::Unavailable`] where the pool is full.
+    pub async fn instantiate(&self, mode: Mode) -> Result<Instance, Failure> {
+        Instance::start(self, mode).await
+    }
+
+    /// The digest of the component's bytes.
+    pub fn digest(&self) -> ModuleDigest {
+        self.module.digest
+    }
+
+    pub(crate) fn config(&self) -> &StageConfig {
+        &self.config
+    }
+
+    pub(crate) fn pre(&self) -> &GuestPre<State> {
+        &self.module.pre
+    }
+
+    pub(crate) fn store(&self, mode: Mode) -> Store<State> {
+        Store::new(self.module.pre.engine(), State::new(&self.config.limits, self.module.interval, &self.log, mode))
+    }
+}

@@ -1,0 +1,56 @@
+//! What one store keeps beside its guest.
+//!
+//! Must never: hold anything of another tenant.
+
+use crate::capability::{self, stdio::Pipe};
+use crate::instance::Mode;
+use crate::log::LogGate;
+use crate::memory::MemoryMeter;
+use crate::meter::Meter;
+use bulkhead_core::limits::StageLimits;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Streams, pollables and other things of the host that one instance may hold; one more faults it.
+pub(crate) const HANDLES_MAX: usize = 1_000;
+
+/// The data of a store.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) meter: Meter,
+    pub(crate) memory: MemoryMeter,
+    pub(crate) log: Arc<LogGate>,
+    pub(crate) stdout: Pipe,
+    pub(crate) stderr: Pipe,
+}
+
+impl State {
+    pub(crate) fn new(limits: &StageLimits, interval: Option<NonZeroU64>, log: &Arc<LogGate>, mode: Mode) -> Self {
+        let (wasi, stdout, stderr) = capability::context(log, mode);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        Self {
+            wasi,
+            table,
+            meter: Meter::new(limits.fuel_per_record, interval),
+            memory: MemoryMeter::new(limits.memory_bytes),
+            log: Arc::clone(log),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The host's side of the guest's handles.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
