@@ -1,0 +1,121 @@
+//! A client of control's HTTP API, for workers and the demo.
+//!
+//! Must never: follow a redirect with a token in hand, or put a token into an error.
+
+use anyhow::{Context, bail};
+use bulkhead_core::assignment::{Assignment, WorkerReport};
+use bulkhead_core::name::{ModuleDigest, TenantId};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call may take, a long poll's wait left out.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a module may take to arrive.
+const MODULE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Where a client's token comes from.
+#[derive(Clone)]
+pub(crate) enum TokenSource {
+    /// The same always.
+    Fixed(String),
+    /// Read at every call, so that it can be renewed.
+    File(PathBuf),
+    /// Minted at every call, within control's own process.
+    Minted(std::sync::Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>),
+}
+
+impl TokenSource {
+    fn token(&self) -> anyhow::Result<String> {
+        match self {
+            Self::Fixed(token) => Ok(token.clone()),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("reading the token in {}", path.display()))?;
+                Ok(text.trim().to_owned())
+            }
+            Self::Minted(mint) => mint(),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: TokenSource,
+}
+
+impl Client {
+    /// A client of the control at `base`, for instance `http://127.0.0.1:7070`.
+    ///
+    /// # Errors
+    /// Where the system has no room for one.
+    pub(crate) fn new(base: &str, token: TokenSource) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// The same control with another token.
+    pub(crate) fn with_token(&self, token: String) -> Self {
+        Self { token: TokenSource::Fixed(token), ..self.clone() }
+    }
+
+    /// A request, with the token and a time limit.
+    pub(crate) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let url = format!("{}{path}", self.base);
+        Ok(self.http.request(method, url).bearer_auth(self.token.token()?).timeout(CALL_TIMEOUT))
+    }
+
+    /// The assignment of a worker with its tag, if it is another than the one tagged `known`; waits up to `wait` for one.
+    pub(crate) async fn assignment(
+        &self,
+        worker: &str,
+        known: Option<&str>,
+        wait: Duration,
+    ) -> anyhow::Result<Option<(String, Assignment)>> {
+        let path = format!("/internal/v1/assignment?worker={worker}&wait={}", wait.as_secs());
+        let mut request = self.request(Method::GET, &path)?.timeout(CALL_TIMEOUT + wait);
+        if let Some(tag) = known {
+            request = request.header("if-none-match", tag);
+        }
+        let response = request.send().await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let response = accepted(response).await?;
+        let tag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
+        Ok(Some((tag, response.json().await?)))
+    }
+
+    /// Tells control how this worker fares.
+    pub(crate) async fn report(&self, report: &WorkerReport) -> anyhow::Result<()> {
+        accepted(self.request(Method::POST, "/internal/v1/report")?.json(report).send().await?).await?;
+        Ok(())
+    }
+
+    /// The bytes of a module.
+    pub(crate) async fn module(&self, tenant: &TenantId, digest: &ModuleDigest) -> anyhow::Result<Vec<u8>> {
+        let path = format!("/internal/v1/modules/{tenant}/{digest}");
+        let response = self.request(Method::GET, &path)?.timeout(MODULE_TIMEOUT).send().await?;
+        Ok(accepted(response).await?.bytes().await?.to_vec())
+    }
+}
+
+/// The response if it is a success; its problem as an error if not.
+pub(crate) async fn accepted(response: Response) -> anyhow::Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    match (problem["code"].as_str(), problem["detail"].as_str()) {
+        (Some(code), Some(detail)) => match problem.get("errors") {
+            Some(errors) => bail!("{code}: {detail} {errors}"),
+            None => bail!("{code}: {detail}"),
+        },
+        _ => bail!("control answered {status}"),
+    }
+}

@@ -1,0 +1,215 @@
+//! The worker role: runs what control assigns, tells it how that goes, and goes on without it.
+//!
+//! The last assignment is a file, so a worker that starts while control is away runs what it ran before. Reports are only
+//! information: nothing of the record path waits for them.
+//! Must never: stop a pipeline because control does not answer.
+
+mod memory;
+
+use crate::arguments::WorkerArguments;
+use crate::client::Client;
+use anyhow::Context;
+use bulkhead_core::assignment::WorkerReport;
+use bulkhead_core::code::Code;
+use bulkhead_core::fault::HostFault;
+use bulkhead_core::name::{ModuleDigest, TenantId};
+use bulkhead_core::scope::WorkerScope;
+use bulkhead_engine::Engine;
+use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource};
+use bulkhead_log::Log;
+use futures::future::BoxFuture;
+use memory::AssignmentFile;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often a worker reports.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How long control may hold a poll for a new assignment.
+const ASSIGNMENT_WAIT: Duration = Duration::from_secs(20);
+/// Longest pause between two tries to reach control.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Another worker took this worker's slot, so this one must end.
+#[derive(Debug)]
+pub(crate) struct Fenced(String);
+
+impl std::fmt::Display for Fenced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; see `bulkhead explain {}`", Code::Fenced, self.0, Code::Fenced)
+    }
+}
+
+impl std::error::Error for Fenced {}
+
+/// A running worker.
+pub(crate) struct Worker {
+    flow: Arc<Flow>,
+    client: Client,
+    slot: String,
+    boot: String,
+    file: AssignmentFile,
+}
+
+impl Worker {
+    /// Starts the record path with the remembered assignment, if there is one.
+    ///
+    /// # Errors
+    /// Where the slot's name or the remembered assignment is not readable.
+    pub(crate) fn start(
+        arguments: &WorkerArguments,
+        data_dir: &Path,
+        log: Arc<dyn Log>,
+        engine: Engine,
+        client: Client,
+        registry: prometheus::Registry,
+    ) -> anyhow::Result<Self> {
+        let scope = WorkerScope::new(&arguments.worker_slot).context("reading the worker's slot")?;
+        let mut config = FlowConfig::default();
+        if let Some(threads) = arguments.executor_threads {
+            config.executor_threads = threads.max(1);
+        }
+        let file = AssignmentFile::open(data_dir, scope.slot())?;
+        let slot = scope.slot().to_owned();
+        let flow = Flow::start(FlowParts {
+            log,
+            engine,
+            source: Arc::new(FromControl(client.clone())),
+            guest_logs: Arc::new(crate::logging::GuestEvents),
+            worker: scope,
+            registry,
+            runtime: tokio::runtime::Handle::current(),
+            config,
+        })?;
+        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file })
+    }
+
+    /// Works until `stop`, then drains.
+    ///
+    /// # Errors
+    /// [`Fenced`].
+    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { flow, client, slot, boot, file } = self;
+        let ending = stop.child_token();
+        let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), file, ending.clone()));
+        let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, ending.clone()));
+        let mut watch = tokio::time::interval(Duration::from_millis(200));
+        let fatal = loop {
+            tokio::select! {
+                () = stop.cancelled() => break None,
+                _ = watch.tick() => {
+                    if let Some(error) = flow.fatal() {
+                        break Some(error);
+                    }
+                }
+            }
+        };
+        ending.cancel();
+        let draining = flow.clone();
+        follow.await.context("the task that follows assignments panicked")?;
+        tokio::task::spawn_blocking(move || draining.drain()).await.context("draining panicked")?;
+        report.await.context("the reporting task panicked")?;
+        match fatal {
+            Some(error) => Err(Fenced(error.message).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Follows control's assignment.
+async fn follow(flow: Arc<Flow>, client: Client, slot: String, file: AssignmentFile, stop: CancellationToken) {
+    let mut known: Option<String> = None;
+    match file.read() {
+        Ok(Some(remembered)) => {
+            tracing::info!(
+                generation = remembered.generation,
+                pipelines = remembered.pipelines.len(),
+                "running the remembered assignment"
+            );
+            apply(&flow, remembered).await;
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(code = %Code::LogCorrupt, error = format!("{error:#}"), "the remembered assignment is not readable")
+        }
+    }
+    let mut failures: u32 = 0;
+    loop {
+        let asked = tokio::select! {
+            () = stop.cancelled() => return,
+            asked = client.assignment(&slot, known.as_deref(), ASSIGNMENT_WAIT) => asked,
+        };
+        match asked {
+            Ok(answer) => {
+                if failures > 0 {
+                    tracing::info!("control is back");
+                }
+                failures = 0;
+                let Some((tag, assignment)) = answer else { continue };
+                known = Some(tag);
+                if let Err(error) = file.write(&assignment) {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "could not remember the assignment; running it all the same"
+                    );
+                }
+                apply(&flow, assignment).await;
+            }
+            Err(error) => {
+                if failures == 0 {
+                    tracing::warn!(code = %Code::ControlAway, error = format!("{error:#}"), "control is away; going on with what is assigned");
+                }
+                let pause = Duration::from_millis(200).saturating_mul(1 << failures.min(8)).min(RETRY_MAX);
+                failures += 1;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn apply(flow: &Arc<Flow>, assignment: bulkhead_core::assignment::Assignment) {
+    let flow = flow.clone();
+    if tokio::task::spawn_blocking(move || flow.apply(assignment)).await.is_err() {
+        tracing::error!("applying an assignment panicked");
+    }
+}
+
+/// Reports until `stop`, and once more after that.
+async fn report(flow: Arc<Flow>, client: Client, slot: String, boot: String, stop: CancellationToken) {
+    let mut every = tokio::time::interval(REPORT_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let last = tokio::select! {
+            () = stop.cancelled() => true,
+            _ = every.tick() => false,
+        };
+        let asked = flow.clone();
+        let Ok((generation, pipelines)) = tokio::task::spawn_blocking(move || asked.report()).await else { return };
+        let report = WorkerReport { worker: slot.clone(), boot: boot.clone(), generation, pipelines };
+        if let Err(error) = client.report(&report).await {
+            tracing::debug!(error = format!("{error:#}"), "control did not take a report");
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+/// Modules from control.
+struct FromControl(Client);
+
+impl ModuleSource for FromControl {
+    fn fetch(&self, tenant: TenantId, digest: ModuleDigest) -> BoxFuture<'static, Result<Vec<u8>, HostFault>> {
+        let client = self.0.clone();
+        Box::pin(async move {
+            client
+                .module(&tenant, &digest)
+                .await
+                .map_err(|error| HostFault::new(Code::ModuleFetch, format!("{error:#}")))
+        })
+    }
+}
