@@ -1,0 +1,206 @@
+//! `bulkhead serve`: the roles of one process, started in order and drained in reverse.
+//!
+//! Addresses are bound before anything else happens, so that a taken port is the first thing said. SIGTERM and SIGINT drain: no
+//! new requests, no new batches, finished batches commit, then the process ends.
+//! Must never: listen on an address that was not asked for.
+
+mod ports;
+
+use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, ServeArguments};
+use crate::client::{Client, TokenSource};
+use crate::worker::Worker;
+use anyhow::{Context, bail};
+use axum::Router;
+use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Role as TokenRole};
+use bulkhead_engine::{CompilerCommand, Engine, EngineConfig};
+use bulkhead_log::Log;
+use bulkhead_log::embedded::EmbeddedLog;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the roles until a signal.
+///
+/// # Errors
+/// Where a role does not start, or fails.
+pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
+    crate::logging::start("info");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let host = Host::start(arguments, stop.clone()).await?;
+        if let Some(address) = host.address {
+            println!("bulkhead: API on http://{address}");
+        }
+        println!("bulkhead: metrics on http://{}/metrics", host.metrics_address);
+        let signalled = stop.clone();
+        tokio::spawn(async move {
+            signal().await;
+            tracing::info!("draining");
+            signalled.cancel();
+        });
+        host.wait().await
+    })
+}
+
+/// A process's roles, running.
+pub(crate) struct Host {
+    /// Where the API is, if control runs here.
+    pub(crate) address: Option<SocketAddr>,
+    /// Where the metrics are.
+    pub(crate) metrics_address: SocketAddr,
+    /// Mints tokens, if control runs here.
+    pub(crate) issuer: Option<Issuer>,
+    control: Option<Arc<Control>>,
+    worker: Option<JoinHandle<anyhow::Result<()>>>,
+    servers: Vec<JoinHandle<std::io::Result<()>>>,
+    stop: CancellationToken,
+    servers_stop: CancellationToken,
+}
+
+impl Host {
+    /// Starts the roles that `arguments` name.
+    ///
+    /// # Errors
+    /// Where one does not start.
+    pub(crate) async fn start(arguments: ServeArguments, stop: CancellationToken) -> anyhow::Result<Self> {
+        let with_control = arguments.role != Role::Worker;
+        let with_worker = arguments.role != Role::Control;
+        let listener = if with_control { Some(bind(arguments.listen).await?) } else { None };
+        let metrics = bind(arguments.metrics_listen).await?;
+        let metrics_address = metrics.local_addr()?;
+        let registry = prometheus::Registry::new();
+        make_private(&arguments.data_dir)?;
+        let engine = engine(&arguments.data_dir)?;
+        let log = open_log(&arguments.log, &arguments.data_dir).await?;
+        let servers_stop = CancellationToken::new();
+        let mut servers = vec![serve(metrics, metrics_router(registry.clone()), servers_stop.clone())];
+        let (mut address, mut issuer, mut control) = (None, None, None);
+        let mut client = None;
+        if let Some(listener) = listener {
+            let config = ControlConfig {
+                module_bytes_max: arguments.module_bytes_max,
+                ..ControlConfig::new(&arguments.data_dir)
+            };
+            let modules = Arc::new(ports::EngineModules(engine.clone()));
+            let topics = Arc::new(ports::LogTopics(log.clone()));
+            let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
+            let opened = Arc::new(opened);
+            let bound = listener.local_addr()?;
+            let minting = opened.issuer().clone();
+            let slot = arguments.worker.worker_slot.clone();
+            let mint = move || Ok(minting.mint(&Grant::new(format!("worker {slot}"), None, TokenRole::Worker))?);
+            client = Some(Client::new(&format!("http://{bound}"), TokenSource::Minted(Arc::new(mint)))?);
+            (address, issuer) = (Some(bound), Some(opened.issuer().clone()));
+            servers.push(serve(listener, opened.router(), servers_stop.clone()));
+            let background = opened.clone();
+            tokio::spawn(async move { background.run().await });
+            control = Some(opened);
+        }
+        let worker = if with_worker {
+            let client = match (client, &arguments.worker.token_file) {
+                (Some(client), _) => client,
+                (None, Some(file)) => Client::new(&arguments.worker.control_url, TokenSource::File(file.clone()))?,
+                (None, None) => bail!("a worker alone needs --token-file; `bulkhead token --role worker` makes one"),
+            };
+            let worker = Worker::start(&arguments.worker, &arguments.data_dir, log, engine, client, registry)?;
+            Some(tokio::spawn(worker.run(stop.clone())))
+        } else {
+            None
+        };
+        Ok(Self { address, metrics_address, issuer, control, worker, servers, stop, servers_stop })
+    }
+
+    /// Waits for `stop`, or for the worker's end; then drains everything.
+    ///
+    /// # Errors
+    /// The worker's.
+    pub(crate) async fn wait(self) -> anyhow::Result<()> {
+        let result = match self.worker {
+            Some(worker) => worker.await.context("the worker panicked")?,
+            None => {
+                self.stop.cancelled().await;
+                Ok(())
+            }
+        };
+        // Control outlives the worker, which reports its last numbers to it.
+        if let Some(control) = &self.control {
+            control.stop();
+        }
+        self.servers_stop.cancel();
+        for server in self.servers {
+            server.await.context("a server panicked")??;
+        }
+        result
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}; choose another with --listen or --metrics-listen"))
+}
+
+fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<std::io::Result<()>> {
+    let stopped = async move {
+        stop.cancelled().await;
+    };
+    tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await })
+}
+
+fn metrics_router(registry: prometheus::Registry) -> Router {
+    let show = move || {
+        let registry = registry.clone();
+        async move {
+            let mut text = String::new();
+            let encoded = prometheus::TextEncoder::new().encode_utf8(&registry.gather(), &mut text);
+            match encoded {
+                Ok(()) => Ok(([("content-type", prometheus::TEXT_FORMAT)], text)),
+                Err(error) => {
+                    tracing::error!(%error, "metrics could not be written");
+                    Err(axum::http::StatusCode::INTERNAL_SERVER_ERROR)
+                }
+            }
+        }
+    };
+    Router::new().route("/metrics", axum::routing::get(show))
+}
+
+/// The folder, open to nobody else.
+pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder).with_context(|| format!("making {}", folder.display()))
+}
+
+/// The sandbox, with this very program as its compiler.
+pub(crate) fn engine(data_dir: &Path) -> anyhow::Result<Engine> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let compiler = CompilerCommand { program, args: vec![COMPILER.into()] };
+    Ok(Engine::new(EngineConfig::new(data_dir.join("code"), compiler))?)
+}
+
+/// The log that the arguments name.
+///
+/// # Errors
+/// Where it does not open. Kafka's brokers may be away: they are tried again by those who need them.
+pub(crate) async fn open_log(arguments: &LogArguments, data_dir: &Path) -> anyhow::Result<Arc<dyn Log>> {
+    if arguments.log == LogKind::Embedded {
+        let folder = data_dir.join("log");
+        let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder)).await??;
+        return Ok(Arc::new(log));
+    }
+    anyhow::bail!("kafka soon")
+}
+
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

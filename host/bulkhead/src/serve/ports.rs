@@ -1,0 +1,156 @@
+//! Control's two ports, joined to the real engine and the real log.
+//!
+//! Must never: let a physical name or the log's own words reach the tenant; they go to the operator's log as the cause.
+
+use async_trait::async_trait;
+use bulkhead_control::port::{Inspected, Modules, NewTopic, Refusal, TopicDescription, Topics};
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
+use bulkhead_core::scope::TenantScope;
+use bulkhead_engine::Engine;
+use bulkhead_log::{Log, LogError, TopicInfo, TopicSpec};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Inspection by the engine's compiler child.
+pub(super) struct EngineModules(pub(super) Engine);
+
+#[async_trait]
+impl Modules for EngineModules {
+    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal> {
+        match self.0.inspect(wasm).await {
+            Ok(found) => Ok(Inspected { imports: found.imports }),
+            Err(refused) => Err(Refusal::new(refused.code, refused.detail)),
+        }
+    }
+}
+
+/// Topics of the log.
+pub(super) struct LogTopics(pub(super) Arc<dyn Log>);
+
+impl LogTopics {
+    /// Calls the log on a thread that may block.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Log) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let log = self.0.clone();
+        match tokio::task::spawn_blocking(move || call(log.as_ref())).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(refusal(&error)),
+            Err(panic) => Err(Refusal::new(Code::Internal, "the log failed").because(panic)),
+        }
+    }
+
+    async fn info(&self, scope: &TenantScope, name: &TopicName) -> Result<TopicInfo, Refusal> {
+        let topic = scope.topic(name);
+        let info = self.call(move |log| log.describe(&topic)).await?;
+        info.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no topic `{name}`; make it first")))
+    }
+}
+
+fn refusal(error: &LogError) -> Refusal {
+    let detail = match error.code {
+        Code::Conflict => "it exists already, or is in use",
+        Code::TopicGone | Code::NotFound => {
+            return Refusal::new(Code::NotFound, "there is no such topic or partition").because(error);
+        }
+        Code::LogUnavailable => "the log does not answer; try again",
+        Code::LogRefused => "the log refused the request; ask the operator",
+        Code::RequestTooLarge => "a record is larger than its topic takes",
+        _ => "the log failed; ask the operator",
+    };
+    Refusal::new(error.code, detail).because(error)
+}
+
+#[async_trait]
+impl Topics for LogTopics {
+    async fn create(&self, scope: &TenantScope, name: &TopicName, topic: NewTopic) -> Result<(), Refusal> {
+        let physical = scope.topic(name);
+        let spec = TopicSpec { partitions: topic.partitions, max_record_bytes: topic.max_record_bytes, replicas: None };
+        self.call(move |log| log.create_topic(&physical, &spec)).await
+    }
+
+    async fn describe(&self, scope: &TenantScope, name: &TopicName) -> Result<Option<TopicDescription>, Refusal> {
+        let topic = scope.topic(name);
+        self.call(move |log| {
+            let Some(info) = log.describe(&topic)? else { return Ok(None) };
+            let ends = log.ends(std::slice::from_ref(&topic))?.pop().unwrap_or_default();
+            let max_record_bytes = info.max_record_bytes as u64;
+            Ok(Some(TopicDescription { partitions: info.partitions, max_record_bytes, ends }))
+        })
+        .await
+    }
+
+    async fn list(&self, scope: &TenantScope) -> Result<Vec<TopicName>, Refusal> {
+        let prefix = scope.topic_prefix();
+        let names = self.call(move |log| log.topics(&prefix)).await?;
+        Ok(names.iter().filter_map(|name| scope.topic_name(name)).collect())
+    }
+
+    async fn delete(&self, scope: &TenantScope, name: &TopicName) -> Result<(), Refusal> {
+        let topic = scope.topic(name);
+        self.call(move |log| log.delete_topic(&topic)).await
+    }
+
+    async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal> {
+        let max = self.info(scope, name).await?.max_record_bytes;
+        let topic = scope.topic(name);
+        let outputs = whole(&records);
+        for i in 0..records.len() {
+            let headers: usize = records.headers.row(i).map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 10).sum();
+            let cells = records.keys.get(i).map_or(0, <[u8]>::len) + records.values.get(i).map_or(0, <[u8]>::len);
+            if cells + headers + 96 > max {
+                let detail =
+                    format!("record {} (from 1) has {cells} bytes; topic `{name}` takes {max} with framing", i + 1);
+                return Err(Refusal::new(Code::RequestTooLarge, detail));
+            }
+        }
+        self.call(move |log| log.append(&topic, &records, &outputs)).await
+    }
+
+    async fn read(
+        &self,
+        scope: &TenantScope,
+        name: &TopicName,
+        partition: i32,
+        from: Start,
+        limits: &BatchLimits,
+        wait: Duration,
+    ) -> Result<(RecordBatch, i64), Refusal> {
+        let partitions = self.info(scope, name).await?.partitions;
+        if !(0..partitions).contains(&partition) {
+            let detail = format!("topic `{name}` has partitions 0 to {}", partitions - 1);
+            return Err(Refusal::new(Code::NotFound, detail));
+        }
+        let (topic, limits) = (scope.topic(name), *limits);
+        self.call(move |log| log.read(&topic, partition, from, &limits, wait)).await
+    }
+
+    async fn forget_group(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+    ) -> Result<(), Refusal> {
+        let group = scope.group(project, pipeline);
+        self.call(move |log| log.delete_group(&group)).await
+    }
+}
+
+/// Every record of a batch as an output of its own.
+fn whole(records: &RecordBatch) -> Outputs {
+    let mut outputs = Outputs::default();
+    for i in 0..records.len() {
+        outputs.push(i as u32, 0, records.timestamps[i], records.keys.get(i), records.values.get(i));
+        for (name, value) in records.headers.row(i) {
+            outputs.headers.push(name, value);
+        }
+        outputs.headers.end_row(i);
+    }
+    outputs
+}
