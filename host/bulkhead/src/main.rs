@@ -1,2 +1,45 @@
-//! x
-fn main() {}
+//! The bulkhead binary: composes the roles and the command line.
+//!
+//! Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 another worker took this worker's slot.
+//! Must never: hold logic of a role; it joins them.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod bench_pipeline;
+mod client;
+mod demo;
+mod explain;
+mod logging;
+mod serve;
+mod token;
+mod worker;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit code where another worker took this worker's slot.
+const EXIT_FENCED: u8 = 3;
+
+fn main() -> ExitCode {
+    // The compiler runs before anything else exists: no threads, no runtime, no files.
+    if std::env::args_os().nth(1).is_some_and(|role| role == arguments::COMPILER) {
+        return bulkhead_engine::compiler_main();
+    }
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Serve(serve) => serve::run(serve),
+        Command::Demo(demo) => demo::run(demo),
+        Command::Token(token) => token::run(&token),
+        Command::Explain(explain) => explain::run(&explain),
+        Command::BenchPipeline(bench) => bench_pipeline::run(bench),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bulkhead: {error:#}");
+            if error.is::<worker::Fenced>() { ExitCode::from(EXIT_FENCED) } else { ExitCode::FAILURE }
+        }
+    }
+}

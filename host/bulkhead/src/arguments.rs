@@ -1,0 +1,193 @@
+//! The command line. Every option can also be given as an environment variable, named in the help.
+//!
+//! Must never: take a password as an argument, where every user of the machine can read it; passwords come from files.
+
+use bulkhead_core::name::TenantId;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// First argument of the hidden compiler role.
+pub(crate) const COMPILER: &str = "compiler";
+
+/// A multi-tenant WebAssembly host for stream processing.
+#[derive(Debug, Parser)]
+#[command(name = "bulkhead", version, about = "A multi-tenant WebAssembly host for stream processing")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the host: control, worker or both
+    Serve(ServeArguments),
+    /// Run the examples on the embedded log, with real input, and leave the host running
+    Demo(DemoArguments),
+    /// Mint a token with the issuer's key of a data folder
+    Token(TokenArguments),
+    /// Explain an error code
+    Explain(ExplainArguments),
+    /// Run one stage between two Kafka topics, for benchmarks
+    #[command(hide = true)]
+    BenchPipeline(BenchArguments),
+}
+
+/// Which role a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Control and worker.
+    All,
+    /// HTTP API and metadata.
+    Control,
+    /// Runs stages.
+    Worker,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArguments {
+    /// What this process does
+    #[arg(long, value_enum, default_value = "all", env = "BULKHEAD_ROLE")]
+    pub(crate) role: Role,
+    /// Folder for metadata, keys, modules, compiled code and the embedded log
+    #[arg(long, default_value = ".bulkhead/data", env = "BULKHEAD_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Address of the HTTP API (port 0 takes a free one)
+    #[arg(long, default_value = "127.0.0.1:7070", env = "BULKHEAD_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Address of /metrics, which shows all tenants: keep it from them (port 0 takes a free one)
+    #[arg(long, default_value = "127.0.0.1:7071", env = "BULKHEAD_METRICS_LISTEN")]
+    pub(crate) metrics_listen: SocketAddr,
+    /// Bytes of one uploaded module at most
+    #[arg(long, default_value_t = bulkhead_core::limits::MODULE_BYTES_MAX, env = "BULKHEAD_MODULE_BYTES_MAX")]
+    pub(crate) module_bytes_max: u64,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) worker: WorkerArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkerArguments {
+    /// Name of this worker's slot; two live workers must not share one
+    #[arg(long, default_value = "pool-0", env = "BULKHEAD_WORKER_SLOT")]
+    pub(crate) worker_slot: String,
+    /// Where control is, for a worker alone
+    #[arg(long, default_value = "http://127.0.0.1:7070", env = "BULKHEAD_CONTROL_URL")]
+    pub(crate) control_url: String,
+    /// File with the worker's token, for a worker alone; read at every call, so it can be renewed
+    #[arg(long, env = "BULKHEAD_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Threads that run guests; by default one for each core
+    #[arg(long, env = "BULKHEAD_EXECUTOR_THREADS")]
+    pub(crate) executor_threads: Option<usize>,
+}
+
+/// Which log records live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogKind {
+    /// In the data folder, for one machine.
+    Embedded,
+    /// Apache Kafka.
+    Kafka,
+}
+
+/// How consumers join groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupProtocol {
+    /// KIP-848, Kafka 4.0 and later.
+    Consumer,
+    /// The cooperative classic one.
+    Classic,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogArguments {
+    /// Where records live
+    #[arg(long, value_enum, default_value = "embedded", env = "BULKHEAD_LOG")]
+    pub(crate) log: LogKind,
+    /// Kafka: brokers to begin with
+    #[arg(long, default_value = "127.0.0.1:9092", env = "BULKHEAD_KAFKA_BOOTSTRAP")]
+    pub(crate) kafka_bootstrap: String,
+    /// Kafka: user for SCRAM-SHA-512
+    #[arg(long, env = "BULKHEAD_KAFKA_USER", requires = "kafka_password_file")]
+    pub(crate) kafka_user: Option<String>,
+    /// Kafka: file with the user's password
+    #[arg(long, env = "BULKHEAD_KAFKA_PASSWORD_FILE")]
+    pub(crate) kafka_password_file: Option<PathBuf>,
+    /// Kafka: how consumers join their groups
+    #[arg(long, value_enum, default_value = "consumer", env = "BULKHEAD_KAFKA_GROUP_PROTOCOL")]
+    pub(crate) kafka_group_protocol: GroupProtocol,
+    /// Kafka: another property of librdkafka, as name=value; can be given again
+    #[arg(long = "kafka-property", value_name = "NAME=VALUE")]
+    pub(crate) kafka_properties: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArguments {
+    /// End when the examples are done, instead of leaving the host running
+    #[arg(long)]
+    pub(crate) end: bool,
+    /// Folder for everything that the demo makes; emptied first, if an earlier demo made it
+    #[arg(long, default_value = ".bulkhead/demo")]
+    pub(crate) data_dir: PathBuf,
+    /// Address of the HTTP API (port 0 takes a free one)
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub(crate) listen: SocketAddr,
+    /// Address of /metrics (port 0 takes a free one)
+    #[arg(long, default_value = "127.0.0.1:7071")]
+    pub(crate) metrics_listen: SocketAddr,
+    /// Folder with the examples
+    #[arg(long, default_value = "examples")]
+    pub(crate) examples: PathBuf,
+    /// Folder with the compiled stages of the examples
+    #[arg(long, default_value = "target/wasm32-wasip2/guest")]
+    pub(crate) stages: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TokenArguments {
+    /// Data folder of the control process
+    #[arg(long, default_value = ".bulkhead/data", env = "BULKHEAD_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Whose token; none for platform-admin and worker
+    #[arg(long)]
+    pub(crate) tenant: Option<TenantId>,
+    /// platform-admin, worker, tenant-admin, developer or viewer
+    #[arg(long)]
+    pub(crate) role: String,
+    /// Who carries it, for the audit
+    #[arg(long, default_value = "operator")]
+    pub(crate) subject: String,
+    /// How long it is good for, in seconds
+    #[arg(long, default_value_t = 3600)]
+    pub(crate) life_s: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExplainArguments {
+    /// The code, for instance BH0104; without one, all are listed
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchArguments {
+    #[arg(long)]
+    pub(crate) bootstrap: String,
+    /// Physical input topic, `tenant.name`
+    #[arg(long)]
+    pub(crate) input: String,
+    /// Physical output topic of the same tenant
+    #[arg(long)]
+    pub(crate) output: String,
+    /// Pipeline name; the group is `_bulkhead.TENANT.default.NAME`
+    #[arg(long)]
+    pub(crate) pipeline: String,
+    /// The stage
+    #[arg(long)]
+    pub(crate) stage: PathBuf,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
+    #[arg(long, default_value = ".bulkhead/bench")]
+    pub(crate) data_dir: PathBuf,
+}
