@@ -8,15 +8,16 @@ use crate::store::Leftover;
 use bulkhead_core::code::Code;
 
 impl App {
-    /// Does a leftover's work. `false` where it has to wait for another; a conflict where workers are still leaving.
-    pub(crate) async fn clear(&self, leftover: &Leftover) -> Result<bool, Problem> {
+    /// Does a leftover's work. `false` where it has to wait for other work or for requests under way, of which the caller is `own`;
+    /// a conflict where workers are still leaving.
+    pub(crate) async fn clear(&self, leftover: &Leftover, own: usize) -> Result<bool, Problem> {
         match leftover {
             Leftover::Group(scope, project, pipeline) => {
                 self.topics().forget_group(scope, project, pipeline).await?;
                 Ok(true)
             }
             Leftover::Tenant(scope) => {
-                if self.has_left_groups(scope).await? {
+                if self.policy().requests_under_way(scope) > own || self.has_left_groups(scope).await? {
                     return Ok(false);
                 }
                 for topic in self.topics().list(scope).await? {
@@ -31,7 +32,7 @@ impl App {
 
     /// [`App::clear`] within a request: what cannot be done now is the background's.
     pub(crate) async fn clear_soon(&self, leftover: &Leftover) -> bool {
-        match self.clear(leftover).await {
+        match self.clear(leftover, 1).await {
             Ok(done) => done,
             Err(problem) => {
                 if problem.code != Code::Conflict {

@@ -121,7 +121,7 @@ impl Control {
         let leftovers = self.store.leftovers().await?;
         self.app.metrics().leftovers(leftovers.len());
         for leftover in leftovers {
-            match self.app.clear(&leftover).await {
+            match self.app.clear(&leftover, 0).await {
                 Ok(true) => self.store.strike(&leftover).await?,
                 Ok(false) => {}
                 Err(problem) => log_left(&leftover, &problem),

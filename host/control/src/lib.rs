@@ -19,6 +19,7 @@ mod blobs;
 mod cleanup;
 mod config;
 mod control;
+mod counted;
 mod folder;
 mod live;
 mod metrics;

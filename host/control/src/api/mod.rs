@@ -25,6 +25,7 @@ pub use routes::{Access, RouteInfo, routes};
 
 use crate::blobs::Blobs;
 use crate::config::ControlConfig;
+use crate::counted::Counted;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -61,7 +62,7 @@ pub(crate) struct Parts {
 struct Inner {
     parts: Parts,
     live: Live,
-    uploads: upload::Slots,
+    uploads: Counted,
     inspections: Semaphore,
     /// The assignment of the newest generation that was asked for, as JSON.
     assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
@@ -73,7 +74,7 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
-            uploads: upload::Slots::new(parts.config.uploads_per_tenant_max),
+            uploads: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),

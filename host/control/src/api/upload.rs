@@ -10,6 +10,7 @@ use super::body::content_length;
 use super::extract::{Names, Params};
 use crate::blobs::{Staged, Staging};
 use crate::config::ControlConfig;
+use crate::counted::UnderWay;
 use crate::policy::Permit;
 use crate::policy::action::WriteModules;
 use crate::problem::Problem;
@@ -23,11 +24,8 @@ use base64::engine::general_purpose::STANDARD;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId, TenantId};
 use futures::StreamExt;
-use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 #[derive(Deserialize)]
@@ -58,7 +56,7 @@ pub(super) async fn put(
         None => "latest".parse().map_err(Problem::internal)?,
     };
     permit.store().need_project(permit.scope(), &at.project).await?;
-    let _slot = app.inner.uploads.take(permit.scope().tenant())?;
+    let _place = place(&app, permit.scope().tenant())?;
 
     let staged = receive(app.blobs().stage().await?, body, declared, config).await?;
     if let Some(expected) = expected.filter(|expected| *expected != staged.digest()) {
@@ -81,6 +79,15 @@ pub(super) async fn put(
     let body = json!({"name": at.module, "tag": tag, "digest": module.digest, "bytes": module.bytes,
         "imports": module.imports, "created": created});
     Ok((status, Json(body)))
+}
+
+/// One of the tenant's few places for uploads, kept until dropped.
+fn place(app: &App, tenant: &TenantId) -> Result<UnderWay, Problem> {
+    let max = app.config().uploads_per_tenant_max;
+    app.inner.uploads.enter(tenant, max).ok_or_else(|| {
+        let detail = format!("{max} uploads of this tenant are under way; try again when one has ended");
+        Problem::new(Code::Unavailable, detail)
+    })
 }
 
 /// Bytes first, then the row that names them: a crash in between leaves bytes that nobody sees and the next upload replaces.
@@ -194,47 +201,5 @@ async fn inspect(app: &App, staged: &Staged) -> Result<Vec<String>, Problem> {
     match inspected.await {
         Ok(inspected) => Ok(inspected?.imports),
         Err(_) => Err(Problem::new(Code::Unavailable, "too many modules are being inspected; try again in a minute")),
-    }
-}
-
-/// How many uploads each tenant has under way.
-#[derive(Debug, Clone)]
-pub(super) struct Slots {
-    max: usize,
-    taken: Arc<Mutex<HashMap<TenantId, usize>>>,
-}
-
-/// One upload's place; given back when dropped.
-pub(super) struct Slot {
-    slots: Slots,
-    tenant: TenantId,
-}
-
-impl Slots {
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, taken: Arc::default() }
-    }
-
-    fn take(&self, tenant: &TenantId) -> Result<Slot, Problem> {
-        let mut taken = self.taken.lock();
-        let count = taken.entry(tenant.clone()).or_default();
-        if *count >= self.max {
-            let detail = format!("{} uploads of this tenant are under way; try again when one has ended", self.max);
-            return Err(Problem::new(Code::Unavailable, detail));
-        }
-        *count += 1;
-        Ok(Slot { slots: self.clone(), tenant: tenant.clone() })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut taken = self.slots.taken.lock();
-        if let Some(count) = taken.get_mut(&self.tenant) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.tenant);
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```compile_fail
 //! // Nobody but the policy makes a permit.
 //! use bulkhead_control::policy::{Permit, action::ReadModules};
-//! fn forge() -> Permit<ReadModules> { Permit { reach: unimplemented!(), principal: unimplemented!(), store: unimplemented!() } }
+//! fn forge() -> Permit<ReadModules> { Permit { reach: unimplemented!(), principal: unimplemented!(), store: unimplemented!(), _request: None } }
 //! ```
 //!
 //! Must never: give a permit without a row, let a denial depend on whether another tenant exists, or trust the path's tenant.
@@ -15,6 +15,7 @@
 pub mod action;
 mod extract;
 
+use crate::counted::{Counted, UnderWay};
 use crate::problem::Problem;
 use crate::store::{AuditRow, Store};
 use crate::token::{Principal, Role, Verifier};
@@ -30,6 +31,8 @@ pub struct Permit<A: Action> {
     reach: A::Reach,
     principal: Principal,
     store: Arc<Store>,
+    /// While it is there, the tenant's name cannot be given to another tenant.
+    _request: Option<UnderWay>,
 }
 
 impl<A: Action> Permit<A> {
@@ -117,11 +120,12 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Policy {
     store: Arc<Store>,
     verifier: Verifier,
+    requests: Counted,
 }
 
 impl Policy {
     pub(crate) fn new(store: Arc<Store>, verifier: Verifier) -> Self {
-        Self { store, verifier }
+        Self { store, verifier, requests: Counted::default() }
     }
 
     /// Who holds this token.
@@ -139,6 +143,12 @@ impl Policy {
         self.store.has_left_groups(scope).await
     }
 
+    /// Requests under way that hold, or are about to get, a permit for this tenant. A deleted tenant's name waits for them:
+    /// a slow upload to the old tenant must not end up in a new one of its name.
+    pub(crate) fn requests_under_way(&self, scope: &TenantScope) -> usize {
+        self.requests.count(scope.tenant())
+    }
+
     /// Decides whether `principal` may do `A` on `target`, and writes the decision to the audit before it takes effect.
     ///
     /// # Errors
@@ -150,6 +160,9 @@ impl Policy {
         principal: Principal,
         target: Target<'_>,
     ) -> Result<Permit<A>, Problem> {
+        // Counted before it is decided, so that a deletion either sees this request or is seen by it.
+        let named: Option<TenantId> = target.tenant.and_then(|name| name.parse().ok());
+        let request = named.filter(|_| A::Reach::OF_TENANT).and_then(|tenant| self.requests.enter(&tenant, usize::MAX));
         let decision = self.decide::<A>(&principal, target.tenant).await;
         if decision.is_err() || A::AUDITED == Audited::Always {
             let row = AuditRow {
@@ -163,7 +176,7 @@ impl Policy {
             };
             self.store.record(&row).await?;
         }
-        Ok(Permit { reach: decision?, principal, store: Arc::clone(&self.store) })
+        Ok(Permit { reach: decision?, principal, store: Arc::clone(&self.store), _request: request })
     }
 
     async fn decide<A: Action>(&self, principal: &Principal, named: Option<&str>) -> Result<A::Reach, Problem> {

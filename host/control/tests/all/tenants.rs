@@ -4,6 +4,7 @@ use crate::harness::{Server, component};
 use bulkhead_control::Role;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 #[tokio::test]
 async fn tenants_are_made_listed_and_shown() {
@@ -60,6 +61,32 @@ async fn deleting_a_tenant_leaves_nothing_of_it_and_all_of_its_neighbour() {
     let modules =
         server.client("acme", Role::Viewer).get("/api/v1/tenants/acme/projects/default/modules").await.expect(200);
     assert_eq!(modules["items"], json!([]));
+    server.control.stop();
+    background.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_upload_to_a_deleted_tenant_does_not_end_up_in_the_next_of_that_name() {
+    let server = Server::start().await;
+    let control = Arc::clone(&server.control);
+    let background = tokio::spawn(async move { control.run().await });
+    let old = server.tenant("acme").await;
+    server.ports.modules.gate.forget_permits(1_000);
+    let slow =
+        tokio::spawn(async move { old.put("/api/v1/tenants/acme/projects/default/modules/m", component("old")).await });
+    server.until("it is inspected", async || server.ports.modules.asked.load(Ordering::SeqCst) == 1).await;
+    server.platform().delete("/api/v1/tenants/acme").await.expect(202);
+    let again = json!({"name": "acme"});
+    server.platform().post("/api/v1/tenants", &again).await.refused(409, "BH0010");
+    server.ports.modules.gate.add_permits(1_000);
+    slow.await.unwrap().refused(404, "BH0005");
+    server
+        .until("the name is free", async || server.platform().post("/api/v1/tenants", &again).await.status == 201)
+        .await;
+    let modules =
+        server.client("acme", Role::Viewer).get("/api/v1/tenants/acme/projects/default/modules").await.expect(200);
+    assert_eq!(modules["items"], json!([]));
+    assert_eq!(server.objects(), Vec::<String>::new());
     server.control.stop();
     background.await.unwrap();
 }
