@@ -15,7 +15,8 @@ use std::process::Stdio;
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     setup::run(setup::Needs::Building)?;
     println!("building the host and the stages; the first time takes some minutes");
-    cargo(["build", "--package", "bulkhead"]).run()?;
+    // As a part of the workspace, so that the tests later find its dependencies built as they need them.
+    cargo(["build", "--workspace", "--bin", "bulkhead"]).run()?;
     wasm::build()?;
     let mut demo = program(target().join("debug/bulkhead"))
         .arg("demo")
