@@ -31,10 +31,12 @@ cargo xtask COMMAND
   wasm                     build every stage for WebAssembly and print sizes
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
+  bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
+  bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead
   help                     this text
 
-`cargo xtask bench peers --help` lists its options.";
+`cargo xtask bench NAME --help` lists the options of a benchmark.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

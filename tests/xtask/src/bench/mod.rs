@@ -9,8 +9,8 @@ mod peers;
 mod profile;
 mod table;
 
-use crate::command::cargo;
-use crate::setup;
+use crate::command::{Program, cargo};
+use crate::{data, setup};
 use anyhow::{Result, bail};
 
 /// Runs the benchmark that the first argument names.
@@ -23,6 +23,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--package", "bulkhead-engine", "--bench", "abi", "--"]).args(more).run()
         }
+        ["fire", more @ ..] => {
+            setup::run(setup::Needs::Everything)?;
+            let archive = data::fetch()?;
+            fire("fire").args(more).env("BULKHEAD_FLIGHTS_ARCHIVE", archive).run()
+        }
+        ["lane", more @ ..] => {
+            setup::run(setup::Needs::Everything)?;
+            fire("lane").args(more).run()
+        }
         ["peers", more @ ..] => match options::parse(more)? {
             Some(options) => peers::run(&options),
             None => {
@@ -30,6 +39,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
                 Ok(())
             }
         },
-        _ => bail!("name a benchmark: abi or peers"),
+        _ => bail!("name a benchmark: abi, fire, lane or peers"),
     }
+}
+
+/// A program of tests/fire. It builds the host in its own profile, so both are optimised.
+fn fire(program: &str) -> Program {
+    cargo(["run", "--release", "--package", "bulkhead-fire", "--bin", program, "--"])
 }
