@@ -38,6 +38,14 @@ impl Acl {
         Self { resource, name: prefix.to_owned(), prefixed: true, operation: Operation::All }
     }
 
+    fn pattern(&self) -> rd::rd_kafka_ResourcePatternType_t {
+        if self.prefixed {
+            rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_PREFIXED
+        } else {
+            rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_LITERAL
+        }
+    }
+
     /// One operation with one thing.
     pub fn exact(resource: Resource, name: &str, operation: Operation) -> Self {
         Self { resource, name: name.to_owned(), prefixed: false, operation }
@@ -161,17 +169,12 @@ impl Admin {
     pub(crate) fn create_acl(&self, user: &str, acl: &Acl) -> Result<()> {
         let name = CString::new(acl.name.as_str())?;
         let principal = CString::new(format!("User:{user}"))?;
-        let pattern = if acl.prefixed {
-            rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_PREFIXED
-        } else {
-            rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_LITERAL
-        };
         // SAFETY: the strings live through the call, which copies them; the binding is destroyed once, after the call.
         unsafe {
             let binding = rd::rd_kafka_AclBinding_new(
                 acl.resource.native(),
                 name.as_ptr(),
-                pattern,
+                acl.pattern(),
                 principal.as_ptr(),
                 c"*".as_ptr(),
                 acl.operation.native(),
@@ -191,6 +194,79 @@ impl Admin {
                 },
             );
             rd::rd_kafka_AclBinding_destroy(binding);
+            result
+        }
+    }
+
+    pub(crate) fn delete_acl(&self, user: &str, acl: &Acl) -> Result<()> {
+        let name = CString::new(acl.name.as_str())?;
+        let principal = CString::new(format!("User:{user}"))?;
+        // SAFETY: the strings live through the call, which copies them; the filter is destroyed once, after the call.
+        unsafe {
+            let filter = rd::rd_kafka_AclBindingFilter_new(
+                acl.resource.native(),
+                name.as_ptr(),
+                acl.pattern(),
+                principal.as_ptr(),
+                c"*".as_ptr(),
+                acl.operation.native(),
+                rd::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
+                ptr::null_mut(),
+                0,
+            );
+            ensure!(!filter.is_null(), "the ACL is not valid");
+            let mut list = [filter];
+            let result = self.call(
+                |rk, queue| rd::rd_kafka_DeleteAcls(rk, list.as_mut_ptr(), 1, ptr::null(), queue),
+                |event| {
+                    let mut count = 0;
+                    let responses = rd::rd_kafka_DeleteAcls_result_responses(
+                        rd::rd_kafka_event_DeleteAcls_result(event),
+                        &mut count,
+                    );
+                    check_error(rd::rd_kafka_DeleteAcls_result_response_error(*responses))?;
+                    let mut matched = 0;
+                    rd::rd_kafka_DeleteAcls_result_response_matching_acls(*responses, &mut matched);
+                    ensure!(matched > 0, "there is no such ACL");
+                    Ok(())
+                },
+            );
+            rd::rd_kafka_AclBinding_destroy(filter);
+            result
+        }
+    }
+
+    pub(crate) fn set_topic_config(&self, topic: &str, name: &str, value: &str) -> Result<()> {
+        let (topic, name, value) = (CString::new(topic)?, CString::new(name)?, CString::new(value)?);
+        // SAFETY: the strings live through the calls, which copy them; the resource is destroyed once, after the call.
+        unsafe {
+            let resource =
+                rd::rd_kafka_ConfigResource_new(rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, topic.as_ptr());
+            ensure!(!resource.is_null(), "the topic is not valid");
+            let refused = rd::rd_kafka_ConfigResource_add_incremental_config(
+                resource,
+                name.as_ptr(),
+                rd::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET,
+                value.as_ptr(),
+            );
+            let mut list = [resource];
+            let result = check_error(refused).and_then(|()| {
+                self.call(
+                    |rk, queue| rd::rd_kafka_IncrementalAlterConfigs(rk, list.as_mut_ptr(), 1, ptr::null(), queue),
+                    |event| {
+                        let mut count = 0;
+                        let results = rd::rd_kafka_IncrementalAlterConfigs_result_resources(
+                            rd::rd_kafka_event_IncrementalAlterConfigs_result(event),
+                            &mut count,
+                        );
+                        check(
+                            rd::rd_kafka_ConfigResource_error(*results),
+                            rd::rd_kafka_ConfigResource_error_string(*results),
+                        )
+                    },
+                )
+            });
+            rd::rd_kafka_ConfigResource_destroy(resource);
             result
         }
     }

@@ -120,6 +120,22 @@ impl Kafka {
         self.admin.create_acl(user, acl).expect("the ACL is created");
     }
 
+    /// Takes back what [`Kafka::add_acl`] allowed.
+    ///
+    /// # Panics
+    /// Where the cluster refuses, or it was not allowed.
+    pub fn remove_acl(&self, user: &str, acl: &Acl) {
+        self.admin.delete_acl(user, acl).expect("the ACL is deleted");
+    }
+
+    /// Sets one of a topic's settings, for instance `max.message.bytes`.
+    ///
+    /// # Panics
+    /// Where the cluster refuses.
+    pub fn set_topic_config(&self, topic: &str, name: &str, value: &str) {
+        self.admin.set_topic_config(topic, name, value).expect("the setting is set");
+    }
+
     /// Makes a user, and waits until it can log in at every running broker.
     ///
     /// # Panics

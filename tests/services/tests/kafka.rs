@@ -1,6 +1,6 @@
 //! The clusters that other tests rely on do what those rely on: log in, deny, fail over, come back.
 
-use bulkhead_test_services::{Acl, Kafka, Resource};
+use bulkhead_test_services::{Acl, Kafka, Operation, Resource};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -57,6 +57,34 @@ fn a_cluster_denies_fails_over_and_comes_back() {
     kafka.start_broker(leader);
     assert!(kafka.process_id(leader).is_some());
     assert_eq!(put(&acme, "acme.orders"), Ok((0, 2)));
+}
+
+/// A broker learns of a change some moments after the controller has confirmed it.
+const TRIES: u32 = 50;
+
+fn refusal(config: &ClientConfig) -> Option<String> {
+    (0..TRIES).find_map(|_| put(config, "acme.orders").err())
+}
+
+#[test]
+fn permissions_and_limits_can_be_taken_back() {
+    let kafka = Kafka::start(1);
+    kafka.create_topic("acme.orders", 1, 1, &[]);
+    let (see, write) = (Operation::Describe, Operation::Write);
+    let acl = |operation| Acl { operation, ..Acl::prefix(Resource::Topic, "acme.") };
+    // Who may write nowhere gets no producer id, and then no answer that names the topic.
+    let elsewhere = Acl::exact(Resource::Topic, "elsewhere", write);
+    kafka.add_user_with("acme", "acme-pw", &[acl(see), acl(write), elsewhere]);
+    let acme = kafka.client("acme", "acme-pw");
+    assert_eq!(put(&acme, "acme.orders"), Ok((0, 0)));
+
+    kafka.set_topic_config("acme.orders", "max.message.bytes", "60");
+    assert_eq!(refusal(&acme), Some("MessageSizeTooLarge".to_owned()));
+    kafka.set_topic_config("acme.orders", "max.message.bytes", "1000");
+    assert!((0..TRIES).any(|_| put(&acme, "acme.orders").is_ok()));
+
+    kafka.remove_acl("acme", &acl(write));
+    assert_eq!(refusal(&acme), Some("TopicAuthorizationFailed".to_owned()));
 }
 
 #[test]
