@@ -61,6 +61,9 @@ pub(crate) struct ServeArguments {
     /// Bytes of one uploaded module at most
     #[arg(long, default_value_t = bulkhead_core::limits::MODULE_BYTES_MAX, env = "BULKHEAD_MODULE_BYTES_MAX")]
     pub(crate) module_bytes_max: u64,
+    /// CPU seconds of the compiler for one uploaded module at most
+    #[arg(long, default_value_t = bulkhead_engine::CompileLimits::default().cpu_seconds, env = "BULKHEAD_COMPILE_CPU_S")]
+    pub(crate) compile_cpu_s: u64,
     #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]

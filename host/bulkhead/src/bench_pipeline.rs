@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         let assignment = assignment(&arguments, &wasm)?;
         let flow = Flow::start(FlowParts {
             log: crate::serve::open_log(&log, &arguments.data_dir).await?,
-            engine: crate::serve::engine(&arguments.data_dir)?,
+            engine: crate::serve::engine(&arguments.data_dir, bulkhead_engine::CompileLimits::default())?,
             source: Arc::new(One(wasm)),
             guest_logs: Arc::new(crate::logging::GuestEvents),
             worker: WorkerScope::new("bench")?,

@@ -54,6 +54,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
         module_bytes_max: bulkhead_core::limits::MODULE_BYTES_MAX,
+        compile_cpu_s: bulkhead_engine::CompileLimits::default().cpu_seconds,
         log: LogArguments {
             log: LogKind::Embedded,
             kafka_bootstrap: String::new(),

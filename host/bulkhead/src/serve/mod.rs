@@ -12,9 +12,10 @@ use crate::worker::Worker;
 use anyhow::{Context, bail};
 use axum::Router;
 use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Role as TokenRole};
-use bulkhead_engine::{CompilerCommand, Engine, EngineConfig};
+use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
+use bulkhead_log::kafka::{self, KafkaConfig, KafkaLog};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,7 +75,8 @@ impl Host {
         let metrics_address = metrics.local_addr()?;
         let registry = prometheus::Registry::new();
         make_private(&arguments.data_dir)?;
-        let engine = engine(&arguments.data_dir)?;
+        let compile = CompileLimits { cpu_seconds: arguments.compile_cpu_s, ..CompileLimits::default() };
+        let engine = engine(&arguments.data_dir, compile)?;
         let log = open_log(&arguments.log, &arguments.data_dir).await?;
         let servers_stop = CancellationToken::new();
         let mut servers = vec![serve(metrics, metrics_router(registry.clone()), servers_stop.clone())];
@@ -177,10 +179,10 @@ pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The sandbox, with this very program as its compiler.
-pub(crate) fn engine(data_dir: &Path) -> anyhow::Result<Engine> {
+pub(crate) fn engine(data_dir: &Path, compile: CompileLimits) -> anyhow::Result<Engine> {
     let program = std::env::current_exe().context("finding this program")?;
     let compiler = CompilerCommand { program, args: vec![COMPILER.into()] };
-    Ok(Engine::new(EngineConfig::new(data_dir.join("code"), compiler))?)
+    Ok(Engine::new(EngineConfig { compile, ..EngineConfig::new(data_dir.join("code"), compiler) })?)
 }
 
 /// The log that the arguments name.
@@ -193,7 +195,21 @@ pub(crate) async fn open_log(arguments: &LogArguments, data_dir: &Path) -> anyho
         let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder)).await??;
         return Ok(Arc::new(log));
     }
-    anyhow::bail!("kafka soon")
+    let mut config = KafkaConfig::new(&arguments.kafka_bootstrap);
+    if let (Some(user), Some(file)) = (&arguments.kafka_user, &arguments.kafka_password_file) {
+        let password = std::fs::read_to_string(file).with_context(|| format!("reading the password in {}", file.display()))?;
+        let password = password.trim().to_owned();
+        config.sasl = Some(kafka::Sasl { mechanism: kafka::Mechanism::ScramSha512, user: user.clone(), password });
+    }
+    config.group_protocol = match arguments.kafka_group_protocol {
+        GroupProtocol::Consumer => kafka::GroupProtocol::Consumer,
+        GroupProtocol::Classic => kafka::GroupProtocol::Classic,
+    };
+    for property in &arguments.kafka_properties {
+        let (name, value) = property.split_once('=').with_context(|| format!("`{property}` is not name=value"))?;
+        config.properties.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(Arc::new(tokio::task::spawn_blocking(move || KafkaLog::new(config)).await??))
 }
 
 pub(crate) async fn signal() {
