@@ -1,11 +1,13 @@
 //! The worker's memory of its assignment: a file, replaced whole, so that a crash leaves the old or the new one.
 //!
+//! It holds the settings of all tenants' stages, so only this user can read it.
 //! Must never: be needed while control answers.
 
 use anyhow::Context;
 use bulkhead_core::assignment::Assignment;
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// See the module's documentation.
@@ -20,7 +22,8 @@ impl AssignmentFile {
     /// Where the folder cannot be made.
     pub(crate) fn open(data_dir: &Path, slot: &str) -> anyhow::Result<Self> {
         let folder = data_dir.join("worker").join(slot);
-        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(Self { path: folder.join("assignment.json") })
     }
 
@@ -42,7 +45,7 @@ impl AssignmentFile {
     /// Where it cannot be written; the old memory stays.
     pub(crate) fn write(&self, assignment: &Assignment) -> anyhow::Result<()> {
         let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(assignment)?)?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)?;

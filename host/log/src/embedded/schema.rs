@@ -6,7 +6,8 @@ use super::store::database;
 use crate::LogError;
 use bulkhead_core::code::Code;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ const TABLES: &str = "
 pub(super) fn lock(folder: &Path) -> Result<File, LogError> {
     let away =
         |error| LogError::new(Code::LogUnavailable, format!("cannot open the folder {}: {error}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(away)?;
-    let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(away)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(away)?;
+    let file = open_private(&folder.join(LOCK)).map_err(away)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LogError::new(
@@ -68,9 +69,17 @@ pub(super) fn lock(folder: &Path) -> Result<File, LogError> {
     }
 }
 
+/// Opens a file for writing that, where this makes it, only this user can read: tenants' records are in it.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
 /// The connection that writes, with tables made where there are none.
 pub(super) fn open_writer(folder: &Path) -> Result<Connection, LogError> {
     let path = folder.join(DATABASE);
+    // SQLite gives the files beside the database the modes of the database.
+    open_private(&path)
+        .map_err(|error| LogError::new(Code::LogUnavailable, format!("cannot open {}: {error}", path.display())))?;
     let conn = Connection::open(&path).map_err(|error| database(&error))?;
     conn.execute_batch(WRITER_PRAGMAS).map_err(|error| database(&error))?;
     let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| database(&error))?;
