@@ -64,6 +64,8 @@ pub(crate) const DEAD_IN_A_ROW: u32 = 100;
 pub(crate) const ABORTS_BEFORE_RECOVERY: u32 = 3;
 /// Failed transactions in a row of a pipeline in quarantine after which its incarnation starts afresh.
 pub(crate) const TROUBLES_BEFORE_RESTART: u32 = 5;
+/// How long an instance without work is kept.
+pub(crate) const INSTANCE_IDLE: Duration = Duration::from_secs(5);
 /// How old a topic's description may be before it is asked for again.
 pub(crate) const TOPIC_AGE: Duration = Duration::from_secs(1);
 

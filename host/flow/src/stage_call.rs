@@ -7,7 +7,7 @@
 //! that only took too long is halved instead, because the deadline is the batch's and the row may be innocent.
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
-use crate::config;
+use crate::config::{self, INSTANCE_IDLE};
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::StageLimits;
@@ -16,7 +16,7 @@ use bulkhead_engine::{Failure, Instance, Mode, Processed, Stage};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A stage that is ready to run, with the instances that are warm.
 pub(crate) struct RunningStage {
@@ -25,7 +25,8 @@ pub(crate) struct RunningStage {
     pub(crate) stage: Stage,
     pub(crate) limits: StageLimits,
     pub(crate) recycle_bytes: usize,
-    pub(crate) idle: Mutex<Vec<Instance>>,
+    /// Instances that wait for their next batch, with when they came back.
+    pub(crate) idle: Mutex<Vec<(Instant, Instance)>>,
 }
 
 /// A row that the stage could not handle.
@@ -154,6 +155,14 @@ impl RunningStage {
             .collect())
     }
 
+    /// Lets go of instances that had nothing to do for a while, and says how many bytes the others hold. All guests of a worker share
+    /// one pool of places: a pipeline at rest must not keep one from others.
+    pub(crate) fn trim(&self) -> usize {
+        let mut idle = self.idle.lock();
+        idle.retain(|(since, _)| since.elapsed() < INSTANCE_IDLE);
+        idle.iter().map(|(_, instance)| instance.memory_bytes()).sum()
+    }
+
     /// Runs one record alone, reproducibly. Gives the fuel it took.
     async fn confirm(&self, alone: &Arc<RecordBatch>, spent: &mut u64) -> Result<u64, Failure> {
         let mode = Mode::Confirm { seed: seed(alone), time_ms: alone.timestamps[0].max(0) };
@@ -165,12 +174,12 @@ impl RunningStage {
     async fn run_once(&self, batch: &Arc<RecordBatch>, spent: &mut u64) -> Result<Outcome, Failure> {
         let idle = self.idle.lock().pop();
         let mut instance = match idle {
-            Some(instance) => instance,
+            Some((_, instance)) => instance,
             None => self.start(Mode::Live, spent).await?,
         };
         let processed = self.process(&mut instance, batch, spent).await?;
         if instance.memory_bytes() <= self.recycle_bytes {
-            self.idle.lock().push(instance);
+            self.idle.lock().push((Instant::now(), instance));
         }
         Ok(processed.outcome)
     }

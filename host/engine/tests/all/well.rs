@@ -25,6 +25,17 @@ pub(crate) async fn passthrough() {
     assert!(processed.fuel > 0);
 }
 
+/// The host's own executor moves guests between threads.
+#[test]
+fn guests_may_move_between_threads() {
+    fn movable<T: Send>(_: &T) {}
+    movable(&async {
+        let mut instance = instance("passthrough").await;
+        movable(&instance);
+        instance.process(&batch(&["a"])).await.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn an_instance_takes_one_batch_after_another() {
     let mut instance = instance("passthrough").await;

@@ -31,8 +31,8 @@ const POLL: Duration = Duration::from_millis(100);
 const POLL_SOON: Duration = Duration::from_millis(5);
 /// How long the thread waits for room before it pauses partitions, which costs a fetch again.
 const ROOM_WAIT: Duration = Duration::from_millis(200);
-/// How often the lag is looked at.
-const LAG_EVERY: Duration = Duration::from_secs(1);
+/// How often the lag and idle instances are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait after a poll that failed: a member must go on polling.
 const POLL_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -54,7 +54,7 @@ struct Live {
     runtime: Handle,
     paused: bool,
     full_since: Option<Instant>,
-    lag_at: Instant,
+    looked_at: Instant,
     /// Polls in a row that failed.
     poll_failures: u32,
 }
@@ -163,7 +163,7 @@ impl SourceThread {
             runtime: self.tools.runtime.clone(),
             paused: false,
             full_since: None,
-            lag_at: Instant::now(),
+            looked_at: Instant::now(),
             poll_failures: 0,
         })
     }
@@ -218,7 +218,7 @@ impl SourceThread {
 
     /// One turn: make room, settle revokes, take an event.
     fn step(&self, live: &mut Live) -> Result<(), LogError> {
-        self.watch_lag(live);
+        self.look_around(live);
         live.let_go()?;
         if !live.has_room(&self.state, self.tools.config.buffer_bytes)? {
             return Ok(());
@@ -303,11 +303,14 @@ impl SourceThread {
         let _ended = owned.batches.send((fetched, hold));
     }
 
-    fn watch_lag(&self, live: &mut Live) {
-        if live.lag_at.elapsed() < LAG_EVERY {
+    /// What is done once a second: idle instances, lag.
+    fn look_around(&self, live: &mut Live) {
+        if live.looked_at.elapsed() < LOOK_EVERY {
             return;
         }
-        live.lag_at = Instant::now();
+        live.looked_at = Instant::now();
+        let memory: usize = live.run.graph.stages.iter().map(|stage| stage.running.trim()).sum();
+        self.state.metrics.guest_memory.set(memory as i64);
         for (source, position) in live.incarnation.positions() {
             if let Some(owned) = live.partitions.get_mut(&source) {
                 owned.position = owned.position.max(position);
@@ -320,10 +323,6 @@ impl SourceThread {
         });
         let lag = lag.sum();
         self.state.metrics.lag.set(lag);
-        let stages = &live.run.graph.stages;
-        let memory: usize =
-            stages.iter().map(|s| s.running.idle.lock().iter().map(|i| i.memory_bytes()).sum::<usize>()).sum();
-        self.state.metrics.guest_memory.set(memory as i64);
         self.state.update(|status| {
             status.lag = lag;
             status.partitions = live.partitions.len() as u32;

@@ -1,0 +1,150 @@
+//! A pipeline's life: start policies, pause, new revisions, stops, drains, and positions that are lost.
+
+use crate::support::*;
+use bulkhead_core::assignment::Phase;
+use bulkhead_core::code::Code;
+use bulkhead_core::manifest::Start;
+use std::collections::BTreeSet;
+
+#[test]
+fn it_begins_where_the_manifest_says() {
+    let cases = [
+        (Start::Earliest, vec!["0", "1", "2", "3", "new"]),
+        (Start::Latest, vec!["new"]),
+        (Start::Offset(2), vec!["2", "3", "new"]),
+        (Start::TimeMs(3_000), vec!["3", "new"]),
+    ];
+    for (start, expected) in cases {
+        let world = World::with_topics(1);
+        let records = (0..4).map(|i| Record { timestamp: 1_000 * i64::from(i), ..Record::new(0, i.to_string()) });
+        world.append(ACME, "in", &records.collect::<Vec<_>>());
+        let worker = world.worker("w");
+        let mut pipeline = simple("passthrough", "");
+        pipeline.spec.inputs[0].start = start;
+        worker.run(&pipeline);
+        until("it has its position", || worker.report(&pipeline).partitions == 1);
+        world.append(ACME, "in", &[Record { timestamp: 9_000, ..Record::new(0, "new") }]);
+        world.settled(&worker, &pipeline);
+        assert_eq!(world.first(ACME, "out"), expected, "{start:?}");
+    }
+}
+
+#[test]
+fn a_pause_keeps_the_position_and_runs_nothing() {
+    let world = World::with_topics(2);
+    world.append(ACME, "in", &numbers(2, 0..50));
+    let worker = world.worker("w");
+    let mut pipeline = simple("passthrough", "");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    pipeline.paused = true;
+    worker.run(&pipeline);
+    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
+    world.append(ACME, "in", &numbers(2, 50..100));
+    assert_eq!((worker.report(&pipeline).partitions, world.lag(&pipeline)), (0, 100));
+    pipeline.paused = false;
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+}
+
+/// Every revision changes the guest, in the middle of the stream.
+#[test]
+fn a_new_revision_takes_over_without_a_gap() {
+    let world = World::with_topics(3);
+    let worker = world.worker("w");
+    let mut sent = 0;
+    for revision in 1..=12 {
+        let mut pipeline = simple(if revision % 2 == 0 { "filter" } else { "passthrough" }, "");
+        (pipeline.revision, pipeline.spec.batch.records) = (revision, 10);
+        world.append(ACME, "in", &numbers(3, sent..sent + 200));
+        sent += 200;
+        worker.run(&pipeline);
+        until("the revision runs", || {
+            let report = worker.report(&pipeline);
+            report.revision == revision && report.partitions == 3
+        });
+    }
+    world.settled(&worker, &simple("filter", ""));
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+}
+
+#[test]
+fn a_stopped_pipeline_goes_on_where_it_was() {
+    let world = World::with_topics(2);
+    let mut pipeline = simple("passthrough", "");
+    pipeline.spec.batch.records = 10;
+    for round in 0..8 {
+        world.append(ACME, "in", &numbers(2, 300 * round..300 * (round + 1)));
+        let worker = world.worker("w");
+        worker.run(&pipeline);
+        until("some is done", || worker.report(&pipeline).totals.records_in > 0);
+        if round % 2 == 0 {
+            worker.stop(&pipeline);
+        } else {
+            worker.flow.drain();
+        }
+    }
+    let worker = world.worker("w");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+}
+
+/// A commit interval that nobody waits out: only the drain can have committed what the guest had done.
+#[test]
+fn a_drain_commits_what_is_done() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &numbers(1, 0..100));
+    let worker = world.worker_with(
+        "w",
+        bulkhead_flow::FlowConfig { commit_interval: std::time::Duration::from_secs(3), ..config() },
+    );
+    let pipeline = simple("stdio", "");
+    worker.run(&pipeline);
+    until("the guest is done", || worker.lines.text().contains("99"));
+    assert_eq!(world.first(ACME, "out").len(), 0, "nothing is committed yet");
+    worker.flow.drain();
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+    assert_eq!(world.lag(&pipeline), 0);
+}
+
+#[test]
+fn a_lost_position_is_never_reset() {
+    let world = World::with_topics(2);
+    world.append(ACME, "in", &numbers(2, 0..5));
+    let worker = world.worker("w");
+    let mut pipeline = simple("passthrough", "");
+    // Control knows that these partitions had positions; the log has none.
+    pipeline.initialised.insert("in".parse().unwrap(), BTreeSet::from([0, 1]));
+    worker.run(&pipeline);
+    until("it says so", || worker.report(&pipeline).phase == Phase::Failed);
+    assert_eq!(worker.report(&pipeline).code, Some(Code::OffsetLost));
+    assert_eq!(world.read(ACME, "out").concat(), []);
+    worker.stop(&pipeline);
+    pipeline.initialised.clear();
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+}
+
+/// The worker remembers what it saw committed, whether or not control has heard of it yet.
+#[test]
+fn a_position_lost_between_two_revisions_is_noticed_too() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &numbers(1, 0..5));
+    let worker = world.worker("w");
+    let mut pipeline = simple("passthrough", "");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    pipeline.paused = true;
+    worker.run(&pipeline);
+    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
+    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
+    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    pipeline.paused = false;
+    worker.run(&pipeline);
+    until("it says so", || worker.report(&pipeline).phase == Phase::Failed);
+    assert_eq!(worker.report(&pipeline).code, Some(Code::OffsetLost));
+    assert_eq!(world.first(ACME, "out").len(), 5, "nothing is doubled");
+}

@@ -1,0 +1,15 @@
+//! The record path with the real engine, the real embedded log and real guests. One binary, so that it links wasmtime once.
+//!
+//! Each test has a log of its own in a folder of its own; the engine and the runtime are shared. Nothing waits for a fixed time:
+//! [`support::until`] looks again and again, and fails after a minute.
+
+mod exactly_once;
+mod faults;
+mod life;
+mod metrics;
+mod neighbours;
+mod pressure;
+mod records;
+mod retries;
+mod support;
+mod workers;

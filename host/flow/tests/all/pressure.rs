@@ -1,0 +1,47 @@
+//! Memory stays bounded however slow a stage is.
+
+use crate::support::*;
+
+#[test]
+fn a_slow_stage_does_not_fill_the_memory() {
+    const BUDGET: u64 = 300_000;
+    const BATCH: u64 = 40_000;
+    let world = World::with_topics(2);
+    // 400 records of some 10 KB, each with real work.
+    let value = |i: u32| format!("{:010000}", 2_000_000 + i);
+    let records: Vec<_> = (0..400).map(|i| Record::new(i as i32 % 2, value(i))).collect();
+    world.append(ACME, "in", &records);
+    let mut settings = config();
+    settings.buffer_bytes = BUDGET;
+    let worker = world.worker_with("w", settings);
+    let mut pipeline = simple("work", "");
+    pipeline.spec.batch.bytes = BATCH;
+    worker.run(&pipeline);
+    let mut most = 0.0_f64;
+    until("all is done", || {
+        most = most.max(worker.metric("bulkhead_buffered_bytes", &[]).unwrap_or(0.0));
+        world.lag(&pipeline) == 0
+    });
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+    // Two partitions, each with a batch and its outputs under way beyond the budget.
+    assert!(most > 0.0 && most <= (BUDGET + 4 * (BATCH + 12_000)) as f64, "{most} bytes were held");
+    until("all is given back", || worker.metric("bulkhead_buffered_bytes", &[]) == Some(0.0));
+}
+
+/// A partition that comes while all are paused must run too once there is room.
+#[test]
+fn partitions_that_come_while_there_is_no_room_run_later() {
+    let world = World::with_topics(4);
+    let records: Vec<_> = (0..200).map(|i| Record::new(i % 4, format!("{:010000}", 3_000_000))).collect();
+    world.append(ACME, "in", &records);
+    let mut settings = config();
+    settings.buffer_bytes = 50_000;
+    let workers = [world.worker_with("a", settings.clone()), world.worker_with("b", settings)];
+    let mut pipeline = simple("work", "");
+    pipeline.spec.batch.bytes = 20_000;
+    workers.iter().for_each(|worker| worker.run(&pipeline));
+    until("both have a share", || workers.iter().all(|worker| worker.report(&pipeline).partitions == 2));
+    workers[1].stop(&pipeline);
+    world.settled(&workers[0], &pipeline);
+    assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
+}

@@ -1,0 +1,382 @@
+//! A log, workers on it, and what is written and read there.
+
+use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, PipelineReport};
+use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
+use bulkhead_core::fault::HostFault;
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::{self, Start};
+use bulkhead_core::name::{ModuleDigest, StageName, TenantId};
+use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
+use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
+use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource};
+use bulkhead_log::embedded::EmbeddedLog;
+use bulkhead_log::{Log, TopicSpec};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The tenant of tests that need only one.
+pub(crate) const ACME: &str = "acme";
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks until it is so.
+///
+/// # Panics
+/// After a minute, with what `describe` says.
+pub(crate) fn until_or(what: &str, mut is_so: impl FnMut() -> bool, describe: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}; {}", describe());
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+pub(crate) fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_or(what, is_so, String::new);
+}
+
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        // Shown where a test fails: `RUST_LOG` says how much.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
+}
+
+/// The engine of all tests; its cache of compiled code outlives them.
+fn engine() -> Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let make = || {
+        let program = env!("CARGO_BIN_EXE_bulkhead-flow-test-compiler").into();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
+        let mut config = EngineConfig::new(folder, CompilerCommand { program, args: vec![] });
+        config.pool = PoolSizes { instances: 200, calls: 200, ..PoolSizes::default() };
+        Engine::new(config).unwrap()
+    };
+    ENGINE.get_or_init(make).clone()
+}
+
+/// Every module is the component that holds all guests; a stage's `config` names the one that runs.
+struct Guests;
+
+impl ModuleSource for Guests {
+    fn fetch(
+        &self,
+        _: TenantId,
+        _: ModuleDigest,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, HostFault>> + Send + 'static>> {
+        Box::pin(async { Ok(bulkhead_test_guests::STEERED.to_vec()) })
+    }
+}
+
+/// The lines of all stages.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl GuestLog for Lines {
+    fn write(&self, _: Level, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+impl GuestLogs for Lines {
+    fn sink(&self, _: &PipelineKey, _: &StageName) -> Arc<dyn GuestLog> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+/// Short times, so that tests are quick.
+pub(crate) fn config() -> FlowConfig {
+    FlowConfig {
+        executor_threads: 2,
+        commit_interval: Duration::from_millis(10),
+        backoff_min: Duration::from_millis(10),
+        backoff_max: Duration::from_millis(200),
+        ..FlowConfig::default()
+    }
+}
+
+/// A log.
+pub(crate) struct World {
+    pub(crate) log: Arc<dyn Log>,
+    _folder: tempfile::TempDir,
+}
+
+/// A record that was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) partition: i32,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Record {
+    /// Without a key, so that it stays in its partition.
+    pub(crate) fn new(partition: i32, value: impl Into<Vec<u8>>) -> Self {
+        Self { partition, timestamp: 1_000, value: Some(value.into()), ..Self::default() }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.value.clone().unwrap_or_default()).unwrap()
+    }
+
+    /// The text of a header that Bulkhead added.
+    pub(crate) fn evidence(&self, name: &str) -> String {
+        let name = format!("{}{name}", bulkhead_flow::HEADER_PREFIX);
+        let found = self.headers.iter().find(|(n, _)| *n == name);
+        let (_, value) = found.unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers));
+        String::from_utf8(value.clone().unwrap()).unwrap()
+    }
+}
+
+/// `count` records with the values `0`, `1` and so on in each of `partitions` partitions.
+pub(crate) fn numbers(partitions: i32, range: std::ops::Range<u32>) -> Vec<Record> {
+    range.flat_map(|i| (0..partitions).map(move |p| Record::new(p, i.to_string()))).collect()
+}
+
+pub(crate) fn texts<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Record> {
+    values.into_iter().map(|value| Record::new(0, value)).collect()
+}
+
+fn scope(tenant: &str) -> TenantScope {
+    TenantScope::assume(tenant.parse().unwrap())
+}
+
+pub(crate) fn topic(tenant: &str, name: &str) -> PhysicalTopic {
+    scope(tenant).topic(&name.parse().unwrap())
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { log: Arc::new(EmbeddedLog::open(folder.path()).unwrap()), _folder: folder }
+    }
+
+    /// A log with the topics `in`, `out` and `dead` of [`ACME`].
+    pub(crate) fn with_topics(partitions: i32) -> Self {
+        let world = Self::new();
+        world.topics(ACME, partitions);
+        world
+    }
+
+    pub(crate) fn topics(&self, tenant: &str, partitions: i32) {
+        ["in", "out", "dead"].iter().for_each(|name| self.topic(tenant, name, partitions, None));
+    }
+
+    pub(crate) fn topic(&self, tenant: &str, name: &str, partitions: i32, max_record_bytes: Option<u32>) {
+        let spec = TopicSpec { partitions, max_record_bytes, replicas: None };
+        self.log.create_topic(&topic(tenant, name), &spec).unwrap();
+    }
+
+    pub(crate) fn delete(&self, tenant: &str, name: &str) {
+        self.log.delete_topic(&topic(tenant, name)).unwrap();
+    }
+
+    pub(crate) fn append(&self, tenant: &str, name: &str, records: &[Record]) {
+        for partition in records.iter().map(|r| r.partition).collect::<std::collections::BTreeSet<_>>() {
+            let mut batch = RecordBatch { partition, ..RecordBatch::default() };
+            let mut outputs = Outputs::default();
+            for record in records.iter().filter(|r| r.partition == partition) {
+                let headers = record.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_deref()));
+                outputs.source.push(batch.len() as u32);
+                outputs.to.push(0);
+                outputs.inherit.push(INHERIT_KEY | INHERIT_HEADERS | INHERIT_TIMESTAMP);
+                outputs.values.push(record.value.as_deref());
+                let offset = batch.len() as i64;
+                batch.push(offset, record.timestamp, record.key.as_deref(), record.value.as_deref(), headers);
+            }
+            self.log.append(&topic(tenant, name), &batch, &outputs).unwrap();
+        }
+    }
+
+    /// All records of a topic, by partition.
+    pub(crate) fn read(&self, tenant: &str, name: &str) -> Vec<Vec<Record>> {
+        let topic = topic(tenant, name);
+        let ends = self.log.ends(std::slice::from_ref(&topic)).unwrap().remove(0);
+        (0..ends.len()).map(|p| self.read_partition(&topic, p as i32, ends[p])).collect()
+    }
+
+    fn read_partition(&self, topic: &PhysicalTopic, partition: i32, end: i64) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut from = 0;
+        while from < end {
+            let limits = BatchLimits::MAX;
+            let (batch, next) = self.log.read(topic, partition, Start::Offset(from), &limits, Duration::ZERO).unwrap();
+            let text = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
+            records.extend((0..batch.len()).map(|i| Record {
+                partition,
+                timestamp: batch.timestamps[i],
+                key: batch.keys.get(i).map(<[u8]>::to_vec),
+                value: batch.values.get(i).map(<[u8]>::to_vec),
+                headers: batch.headers.row(i).map(|(n, v)| (text(n), v.map(<[u8]>::to_vec))).collect(),
+            }));
+            from = next;
+        }
+        records
+    }
+
+    /// Values of a topic as text, by partition.
+    pub(crate) fn values(&self, tenant: &str, name: &str) -> Vec<Vec<String>> {
+        self.read(tenant, name).iter().map(|records| records.iter().map(Record::text).collect()).collect()
+    }
+
+    /// Values of a topic's first partition.
+    pub(crate) fn first(&self, tenant: &str, name: &str) -> Vec<String> {
+        self.values(tenant, name).remove(0)
+    }
+
+    /// The dead letters of [`ACME`], all partitions.
+    pub(crate) fn dead(&self) -> Vec<Record> {
+        self.read(ACME, "dead").concat()
+    }
+
+    /// How far a pipeline's positions are from the ends of its inputs, all together.
+    pub(crate) fn lag(&self, pipeline: &PipelineAssignment) -> i64 {
+        let scope = scope(pipeline.key.tenant.as_str());
+        let topics: Vec<_> = pipeline.spec.inputs.iter().map(|input| scope.topic(&input.topic)).collect();
+        let group = scope.group(&pipeline.key.project, &pipeline.key.pipeline);
+        let committed = self.log.committed(&group, &topics).unwrap();
+        let ends = self.log.ends(&topics).unwrap();
+        let all = ends.into_iter().flatten().zip(committed.into_iter().flatten());
+        all.map(|(end, position)| end - position.unwrap_or(0)).sum()
+    }
+
+    /// Waits until a pipeline has committed all of its input.
+    pub(crate) fn settled(&self, worker: &Worker, pipeline: &PipelineAssignment) {
+        let describe = || format!("{} records behind: {:?}", self.lag(pipeline), worker.flow.report().1);
+        until_or("all input is committed", || self.lag(pipeline) == 0, describe);
+    }
+
+    pub(crate) fn worker(&self, slot: &str) -> Worker {
+        self.worker_with(slot, config())
+    }
+
+    pub(crate) fn worker_with(&self, slot: &str, config: FlowConfig) -> Worker {
+        Worker::start(self.log.clone(), slot, config)
+    }
+}
+
+/// A worker.
+pub(crate) struct Worker {
+    pub(crate) flow: Flow,
+    pub(crate) registry: prometheus::Registry,
+    pub(crate) lines: Lines,
+    wanted: Mutex<BTreeMap<PipelineKey, PipelineAssignment>>,
+}
+
+impl Worker {
+    pub(crate) fn start(log: Arc<dyn Log>, slot: &str, config: FlowConfig) -> Self {
+        let registry = prometheus::Registry::new();
+        let lines = Lines::default();
+        let runtime = runtime().handle().clone();
+        let flow = Flow::start(FlowParts {
+            log,
+            engine: engine(),
+            source: Arc::new(Guests),
+            guest_logs: Arc::new(lines.clone()),
+            worker: WorkerScope::new(slot).unwrap(),
+            registry: registry.clone(),
+            runtime,
+            config,
+        });
+        Self { flow: flow.unwrap(), registry, lines, wanted: Mutex::default() }
+    }
+
+    /// Runs this pipeline too, or this revision of it.
+    pub(crate) fn run(&self, pipeline: &PipelineAssignment) {
+        let mut wanted = self.wanted.lock().unwrap();
+        wanted.insert(pipeline.key.clone(), pipeline.clone());
+        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect() });
+    }
+
+    /// Runs this pipeline no more.
+    pub(crate) fn stop(&self, pipeline: &PipelineAssignment) {
+        let mut wanted = self.wanted.lock().unwrap();
+        wanted.remove(&pipeline.key);
+        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect() });
+    }
+
+    pub(crate) fn report(&self, pipeline: &PipelineAssignment) -> PipelineReport {
+        let (_, reports) = self.flow.report();
+        reports.into_iter().find(|report| report.key == pipeline.key).expect("the worker runs this pipeline")
+    }
+
+    /// The value of a series whose labels hold all of these; the sum where there are several. `None` where there is none.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name)?;
+        let mut found = None;
+        for metric in family.get_metric() {
+            let has = |(n, v): &(&str, &str)| metric.get_label().iter().any(|l| l.name() == *n && l.value() == *v);
+            if labels.iter().all(has) {
+                let value = match family.get_field_type() {
+                    prometheus::proto::MetricType::COUNTER => metric.get_counter().get_value(),
+                    prometheus::proto::MetricType::GAUGE => metric.get_gauge().get_value(),
+                    _ => metric.get_histogram().get_sample_count() as f64,
+                };
+                found = Some(found.unwrap_or(0.0) + value);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.flow.drain();
+        }
+    }
+}
+
+/// A pipeline from a manifest; a stage's `config` names its guest, whatever its module.
+pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
+    let spec = manifest::parse(text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
+    let spec = spec.resolve(|_| Some(ModuleDigest::of(bulkhead_test_guests::STEERED))).unwrap();
+    let key = PipelineKey {
+        tenant: tenant.parse().unwrap(),
+        project: "default".parse().unwrap(),
+        pipeline: spec.name.clone(),
+    };
+    PipelineAssignment { key, revision: 1, spec, paused: false, initialised: BTreeMap::new() }
+}
+
+/// A pipeline of [`ACME`] from `in` to `out` with one guest; `more` is further lines of its stage's YAML.
+pub(crate) fn simple(guest: &str, more: &str) -> PipelineAssignment {
+    simple_of(ACME, guest, more)
+}
+
+pub(crate) fn simple_of(tenant: &str, guest: &str, more: &str) -> PipelineAssignment {
+    pipeline(
+        tenant,
+        &format!(
+            "
+apiVersion: bulkhead/v1
+kind: Pipeline
+name: p
+inputs: [{{topic: in}}]
+stages:
+  - name: only
+    module: guests
+    config: {guest}
+    outputs: {{out: {{topic: out}}}}
+    {more}
+deadLetter: {{topic: dead}}
+"
+        ),
+    )
+}
