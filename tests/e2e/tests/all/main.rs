@@ -1,0 +1,21 @@
+//! The real process, end to end: `bulkhead serve` as a child, its HTTP API as a tenant uses it, its log embedded or a real Kafka.
+//!
+//! A module for each topic. Each test has tenants of its own; hosts and brokers are shared where a test does not stop them.
+//! Must never: reach past what users have, or take the absence of something for a proof without a neighbour that shows time has passed.
+
+mod apart;
+mod brokers;
+mod changes;
+mod commands;
+mod examples;
+mod faults;
+mod kafka;
+mod manifests;
+mod private;
+mod restarts;
+mod scenes;
+mod shared;
+mod starts;
+mod tokens;
+mod topics;
+mod uploads;
