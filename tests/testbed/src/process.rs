@@ -77,6 +77,12 @@ impl Serve {
         self.kafka.as_ref()
     }
 
+    /// In another slot than `pool-0`: on a Kafka that several hosts share, each needs one of its own.
+    pub fn slot(mut self, slot: &str) -> Self {
+        slot.clone_into(&mut self.slot);
+        self
+    }
+
     /// Another argument.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
