@@ -5,6 +5,8 @@
 pub mod conformance;
 pub mod embedded;
 pub mod inject;
+pub mod kafka;
 mod port;
+mod wake;
 
 pub use port::*;

@@ -47,15 +47,17 @@ impl Cursor {
         (std::mem::take(&mut self.batch), self.next)
     }
 
-    /// Reads on until the batch is full or there is no more.
+    /// Reads on until the batch is full or there is no more. Where there is no room, only what is held already goes into the batch: it
+    /// must, because else a reader whose partitions all hold the rest of a run would never give another batch.
     pub(super) fn fill(
         &mut self,
         shared: &Shared,
         topic: &Topic,
         partition: i32,
         limits: &BatchLimits,
+        room: bool,
     ) -> Result<(), LogError> {
-        while !self.full && (self.rest.is_some() || self.next < topic.end(partition)) {
+        while !self.full && (self.rest.is_some() || (room && self.next < topic.end(partition))) {
             let Some((run, row)) = self.run(shared, topic, partition)? else { return Ok(()) };
             self.since.get_or_insert_with(Instant::now);
             if row == 0 && self.batch.is_empty() && fits(&run, limits) {

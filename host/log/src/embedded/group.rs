@@ -5,7 +5,7 @@
 
 use super::assign::{TopicPartition, Wishes, balance};
 use super::topics::Topic;
-use super::wake::Waker;
+use crate::wake::Waker;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

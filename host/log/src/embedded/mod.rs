@@ -13,14 +13,13 @@ mod schema;
 mod start;
 mod store;
 mod topics;
-mod wake;
 mod writer;
 
 use self::fetch::Cursor;
 use self::group::Groups;
 use self::store::{Store, TopicRow};
 use self::topics::{Topic, Topics};
-use self::wake::Waker;
+use crate::wake::Waker;
 use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -157,7 +156,7 @@ impl Log for EmbeddedLog {
         let waker = Arc::new(Waker::default());
         topic.wakers.add(&waker);
         loop {
-            cursor.fill(&self.shared, &topic, partition, limits)?;
+            cursor.fill(&self.shared, &topic, partition, limits, true)?;
             if topic.is_gone() {
                 return Err(topics::gone(&topic.name));
             }

@@ -7,8 +7,8 @@ use super::fetch::Cursor;
 use super::group::{Change, Group};
 use super::store::set_position;
 use super::topics::{Topic, gone};
-use super::wake::Waker;
 use super::{Shared, start};
+use crate::wake::Waker;
 use crate::{Assigned, Event, Fetched, LogError, Membership, Reader, ReaderSpec, Source};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::{GroupId, PhysicalTopic};
@@ -162,11 +162,9 @@ impl EmbeddedReader {
             }
             let topic = &self.member.topics[usize::from(owned.source.topic)];
             let crowded = held as u64 >= self.spec.queue_bytes;
-            if !crowded {
-                let before = owned.cursor.bytes();
-                owned.cursor.fill(&self.shared, topic, owned.source.partition, &self.spec.batch)?;
-                held += owned.cursor.bytes().saturating_sub(before);
-            }
+            let before = owned.cursor.bytes();
+            owned.cursor.fill(&self.shared, topic, owned.source.partition, &self.spec.batch, !crowded)?;
+            held += owned.cursor.bytes().saturating_sub(before);
             let Some(since) = owned.cursor.since else { continue };
             if owned.cursor.full || crowded || since.elapsed() >= linger {
                 self.turn = i + 1;

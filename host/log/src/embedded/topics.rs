@@ -3,8 +3,8 @@
 //! Must never: say that a partition goes further than what is durable.
 
 use super::store::{Store, TopicRow};
-use super::wake::Wakers;
 use crate::LogError;
+use crate::wake::Wakers;
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::PhysicalTopic;
 use parking_lot::RwLock;

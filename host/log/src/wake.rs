@@ -8,19 +8,19 @@ use std::time::Instant;
 
 /// One waiting reader. A wake that comes while it does not wait makes its next wait return at once.
 #[derive(Debug, Default)]
-pub(super) struct Waker {
+pub(crate) struct Waker {
     woken: Mutex<bool>,
     condvar: Condvar,
 }
 
 impl Waker {
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         *self.woken.lock() = true;
         self.condvar.notify_one();
     }
 
     /// Waits for a wake, at most until `deadline`.
-    pub(super) fn wait_until(&self, deadline: Instant) {
+    pub(crate) fn wait_until(&self, deadline: Instant) {
         let mut woken = self.woken.lock();
         while !*woken {
             if self.condvar.wait_until(&mut woken, deadline).timed_out() {
@@ -33,17 +33,17 @@ impl Waker {
 
 /// Those who wait for one topic.
 #[derive(Debug, Default)]
-pub(super) struct Wakers(Mutex<Vec<Weak<Waker>>>);
+pub(crate) struct Wakers(Mutex<Vec<Weak<Waker>>>);
 
 impl Wakers {
-    pub(super) fn add(&self, waker: &Arc<Waker>) {
+    pub(crate) fn add(&self, waker: &Arc<Waker>) {
         let mut wakers = self.0.lock();
         wakers.retain(|waker| waker.strong_count() > 0);
         wakers.push(Arc::downgrade(waker));
     }
 
     /// Wakes all, and forgets those that are gone.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.lock().retain(|waker| {
             waker.upgrade().is_some_and(|waker| {
                 waker.wake();

@@ -1,0 +1,124 @@
+//! Apache Kafka as the log.
+//!
+//! Every call blocks its thread. Admin requests share one client; each reader and each writer has one of its own.
+//! Must never: say what the cluster did not.
+
+mod admin;
+mod append;
+mod client;
+mod config;
+mod errors;
+mod inputs;
+mod logging;
+mod member;
+mod messages;
+mod native;
+mod offsets;
+mod partition;
+mod produce;
+mod read;
+mod reader;
+mod stall;
+mod start;
+mod topics;
+mod writer;
+
+pub use config::{GroupProtocol, KafkaConfig, Mechanism, Sasl, Tls};
+
+use self::append::Appender;
+use self::client::{Client, Kind};
+use self::read::Fetchers;
+use self::topics::TopicCache;
+use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::scope::{GroupId, PhysicalTopic, TransactionalId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A Kafka cluster. Clones share their connections.
+#[derive(Clone)]
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+    appender: Arc<Appender>,
+    fetchers: Arc<Fetchers>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    admin: Client,
+    topics: TopicCache,
+}
+
+impl KafkaLog {
+    /// Prepares to talk to the cluster. Nothing is sent yet, so a cluster that is away shows at the first call.
+    ///
+    /// # Errors
+    /// [`bulkhead_core::code::Code::ConfigInvalid`] where the Kafka client does not accept a setting.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        let admin = Client::new(Kind::Admin, &config::admin(&config))?;
+        let shared = Shared { config, admin, topics: TopicCache::default() };
+        Ok(Self { shared: Arc::new(shared), appender: Arc::default(), fetchers: Arc::default() })
+    }
+}
+
+fn names(topics: &[PhysicalTopic]) -> Vec<&str> {
+    topics.iter().map(PhysicalTopic::as_str).collect()
+}
+
+impl Log for KafkaLog {
+    fn create_topic(&self, topic: &PhysicalTopic, spec: &TopicSpec) -> Result<(), LogError> {
+        self.shared.topics.forget(topic.as_str());
+        admin::create_topic(&self.shared.admin, topic.as_str(), spec)
+    }
+
+    fn delete_topic(&self, topic: &PhysicalTopic) -> Result<(), LogError> {
+        let deleted = admin::delete_topic(&self.shared.admin, topic.as_str());
+        self.shared.topics.forget(topic.as_str());
+        deleted
+    }
+
+    fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError> {
+        admin::describe(&self.shared.admin, topic.as_str())
+    }
+
+    fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        admin::topics(&self.shared.admin, prefix)
+    }
+
+    fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
+        offsets::ends(&self.shared.admin, &names(topics))
+    }
+
+    fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
+        offsets::committed(&self.shared.admin, group.as_str(), &names(topics))
+    }
+
+    fn delete_group(&self, group: &GroupId) -> Result<(), LogError> {
+        admin::delete_group(&self.shared.admin, group.as_str())
+    }
+
+    fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {
+        self.appender.append(&self.shared, topic, batch, outputs)
+    }
+
+    fn read(
+        &self,
+        topic: &PhysicalTopic,
+        partition: i32,
+        from: Start,
+        limits: &BatchLimits,
+        wait: Duration,
+    ) -> Result<(RecordBatch, i64), LogError> {
+        self.fetchers.read(&self.shared, topic, partition, from, limits, wait)
+    }
+
+    fn reader(&self, spec: ReaderSpec) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(reader::KafkaReader::join(Arc::clone(&self.shared), spec)?))
+    }
+
+    fn writer(&self, id: &TransactionalId) -> Result<Box<dyn Writer>, LogError> {
+        Ok(Box::new(writer::KafkaWriter::open(Arc::clone(&self.shared), id.clone())?))
+    }
+}

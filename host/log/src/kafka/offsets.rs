@@ -1,0 +1,160 @@
+//! Offsets of partitions and positions of groups.
+//!
+//! Must never: report a position that an open transaction may still change.
+
+use super::admin::{ADMIN_TIMEOUT, shapes};
+use super::client::Client;
+use super::errors::{GONE, meaning};
+use super::native::{NativeError, Partition, Partitions, c_name, code, describe, read_partition, read_partitions};
+use crate::LogError;
+use bulkhead_core::code::Code;
+use rdkafka::bindings as rd;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long positions that a transaction still holds are waited for: a little above the transaction timeout of a writer that vanished,
+/// with the broker's own delay in aborting it.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
+const STABLE_POLL: Duration = Duration::from_millis(50);
+
+/// The end of the oldest kept, as an offset that asks for it.
+pub(super) const EARLIEST: i64 = -2;
+/// The read-committed end, as an offset that asks for it.
+pub(super) const LATEST: i64 = -1;
+
+/// What is said of the end of a partition that nobody leads at the moment.
+pub(super) const UNKNOWN_END: i64 = -1;
+
+/// Asks for offsets: each element's `offset` is [`EARLIEST`], [`LATEST`] or a time in milliseconds, and is replaced by the answer.
+/// Errors of single partitions are in the elements.
+pub(super) fn list(client: &Client, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
+    if partitions.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
+    let event = client.request("listing offsets", api, ADMIN_TIMEOUT, |rk, options, queue| {
+        let committed = rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
+        // SAFETY: options and queue are the request's; the list is copied.
+        unsafe {
+            let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_isolation_level(options, committed));
+            rd::rd_kafka_ListOffsets(rk, partitions.as_ptr(), options, queue);
+        }
+    })?;
+    let mut count = 0;
+    // SAFETY: a successful answer to this request holds this result, which lives as long as the event.
+    unsafe {
+        let result = rd::rd_kafka_event_ListOffsets_result(event.as_ptr());
+        let infos = rd::rd_kafka_ListOffsets_result_infos(result, &mut count);
+        let element = |i| rd::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(i));
+        Ok((0..count).map(|i| read_partition(element(i))).collect())
+    }
+}
+
+/// The read-committed end of every partition of each topic.
+pub(super) fn ends(client: &Client, topics: &[&str]) -> Result<Vec<Vec<i64>>, LogError> {
+    let shapes = shapes(client, topics)?;
+    let mut asked = Partitions::new();
+    for (topic, shape) in topics.iter().zip(&shapes) {
+        let Some(shape) = shape else { continue };
+        for partition in (0..shape.partitions).filter(|partition| !shape.leaderless.contains(partition)) {
+            asked.add(topic, partition, LATEST);
+        }
+    }
+    let mut found = HashMap::new();
+    for answer in list(client, &asked)? {
+        let passing =
+            answer.error == 0 || GONE.contains(&answer.error) || meaning(answer.error) == Code::PartitionLeaderless;
+        if !passing {
+            return Err(
+                client.error(&format!("asking for the end of topic {}", answer.topic), &NativeError::of(answer.error))
+            );
+        }
+        let end = if answer.error == 0 { answer.offset } else { UNKNOWN_END };
+        found.insert((answer.topic, answer.partition), end);
+    }
+    let end = |topic: &str, partition| found.get(&(topic.to_owned(), partition)).copied().unwrap_or(UNKNOWN_END);
+    let of = |(topic, shape): (&&str, &Option<super::admin::Shape>)| match shape {
+        None => Vec::new(),
+        Some(shape) => (0..shape.partitions).map(|partition| end(topic, partition)).collect(),
+    };
+    Ok(topics.iter().zip(&shapes).map(of).collect())
+}
+
+/// The group's positions as they are now; an element's error says where one is not stable.
+pub(super) fn positions(client: &Client, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
+    if partitions.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let name = c_name(group);
+    let doing = format!("asking for the positions of group {group}");
+    // SAFETY: the question is ours and destroyed once, after the request has copied it; the result lives as long as the event.
+    unsafe {
+        let question = rd::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), partitions.as_ptr());
+        let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
+        let event = client.request(&doing, api, ADMIN_TIMEOUT, |rk, options, queue| {
+            let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
+            let mut list = [question];
+            rd::rd_kafka_ListConsumerGroupOffsets(rk, list.as_mut_ptr(), 1, options, queue);
+        });
+        rd::rd_kafka_ListConsumerGroupOffsets_destroy(question);
+        let event = event?;
+        let mut count = 0;
+        let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.as_ptr());
+        let groups = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+        if count == 0 {
+            return Err(LogError::new(Code::LogUnavailable, format!("{doing}: an empty answer")));
+        }
+        match NativeError::look(rd::rd_kafka_group_result_error(*groups)) {
+            Some(error) if error.code == code(E::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) => Ok(none(partitions)),
+            Some(error) if error.code != 0 => Err(client.error(&doing, &error)),
+            _ => Ok(read_partitions(rd::rd_kafka_group_result_partitions(*groups))),
+        }
+    }
+}
+
+fn none(partitions: &Partitions) -> Vec<Partition> {
+    let unset =
+        |partition: Partition| Partition { offset: i64::from(rd::RD_KAFKA_OFFSET_INVALID), error: 0, ..partition };
+    partitions.read().into_iter().map(unset).collect()
+}
+
+/// Whether an open transaction may still change this position.
+pub(super) fn is_unstable(partition: &Partition) -> bool {
+    partition.error == code(E::RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
+}
+
+/// The group's position in every partition of each topic, with open transactions waited for.
+pub(super) fn committed(client: &Client, group: &str, topics: &[&str]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
+    let shapes = shapes(client, topics)?;
+    let mut asked = Partitions::new();
+    for (topic, shape) in topics.iter().zip(&shapes) {
+        let count = shape.as_ref().map_or(0, |shape| shape.partitions);
+        (0..count).for_each(|partition| asked.add(topic, partition, i64::from(rd::RD_KAFKA_OFFSET_INVALID)));
+    }
+    let found = stable(client, group, &asked)?;
+    let position = |topic: &str, partition| {
+        let found = found.iter().find(|found| found.topic == topic && found.partition == partition);
+        found.map(|found| found.offset).filter(|offset| *offset >= 0)
+    };
+    let of = |(topic, shape): (&&str, &Option<super::admin::Shape>)| {
+        let count = shape.as_ref().map_or(0, |shape| shape.partitions);
+        (0..count).map(|partition| position(topic, partition)).collect()
+    };
+    Ok(topics.iter().zip(&shapes).map(of).collect())
+}
+
+fn stable(client: &Client, group: &str, asked: &Partitions) -> Result<Vec<Partition>, LogError> {
+    let until = Instant::now() + STABLE_TIMEOUT;
+    loop {
+        let found = positions(client, group, asked)?;
+        let Some(failed) = found.iter().find(|found| found.error != 0 && !GONE.contains(&found.error)) else {
+            return Ok(found);
+        };
+        if !is_unstable(failed) || Instant::now() >= until {
+            let doing = format!("asking for the position of group {group} in topic {}", failed.topic);
+            return Err(LogError::new(meaning(failed.error), format!("{doing}: {}", describe(failed.error))));
+        }
+        std::thread::sleep(STABLE_POLL);
+    }
+}
