@@ -4,6 +4,8 @@
 //! key that only the host's user can read; a file that someone else wrote, or that rotted, is removed and made anew.
 //! Must never: give back code whose MAC is wrong, or follow a path out of its folder.
 
+mod sweep;
+
 use crate::config::EngineConfig;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
@@ -16,6 +18,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What the MAC is for, so that it can never be mistaken for another.
 const PURPOSE: &[u8] = b"bulkhead compiled code 1";
@@ -28,6 +31,7 @@ pub(crate) struct Cache {
     key: [u8; KEY_BYTES],
     fingerprint: [u8; 32],
     entry_bytes_max: u64,
+    bytes_max: u64,
 }
 
 impl Cache {
@@ -47,7 +51,7 @@ impl Cache {
         let path = config.cache_key.clone().unwrap_or_else(|| beside(folder));
         let key = open_key(&path).map_err(|error| failed(&path, &error))?;
         let entry_bytes_max = config.compile.output_bytes + MAC_BYTES as u64;
-        Ok(Self { dir, key, fingerprint, entry_bytes_max })
+        Ok(Self { dir, key, fingerprint, entry_bytes_max, bytes_max: config.cache_bytes_max })
     }
 
     /// The code of a module, or `None` where there is none that can be trusted. Blocks.
@@ -61,6 +65,10 @@ impl Cache {
                 return None;
             }
         };
+        let file = file.into_std();
+        if let Err(error) = file.set_modified(SystemTime::now()) {
+            tracing::warn!(%digest, %error, "compiled code cannot be marked as used and may be swept early");
+        }
         let mut entry = Vec::new();
         if let Err(error) = file.take(self.entry_bytes_max + 1).read_to_end(&mut entry) {
             tracing::warn!(%digest, %error, "compiled code cannot be read and is made anew");
@@ -87,11 +95,14 @@ impl Cache {
         if let Err(error) = self.write(digest, code) {
             tracing::warn!(%digest, %error, "compiled code cannot be kept");
         }
+        if let Err(error) = sweep::sweep(&self.dir, self.bytes_max) {
+            tracing::warn!(%error, "the cache of compiled code cannot be swept and may grow");
+        }
     }
 
     fn write(&self, digest: &ModuleDigest, code: &[u8]) -> io::Result<()> {
         let name = self.name(digest);
-        let temporary = format!("{name}.{:016x}.new", rand::random::<u64>());
+        let temporary = format!("{name}.{:016x}{}", rand::random::<u64>(), sweep::UNFINISHED);
         let written = self.dir.create(&temporary).and_then(|mut file| {
             file.write_all(&self.mac(digest, code).finalize().into_bytes())?;
             file.write_all(code)?;
@@ -163,5 +174,4 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;

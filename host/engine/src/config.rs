@@ -17,6 +17,8 @@ pub struct EngineConfig {
     /// The file with the key that authenticates the folder; it is made if missing, for its owner alone. `None` is
     /// `<cache_dir>.key`, beside the folder.
     pub cache_key: Option<PathBuf>,
+    /// Bytes of the folder at most; what was used longest ago is removed above it. Default 4 GiB.
+    pub cache_bytes_max: u64,
     /// How to start the compiler child.
     pub compiler: CompilerCommand,
     /// What one compilation may use.
@@ -31,6 +33,7 @@ impl EngineConfig {
         Self {
             cache_dir: cache_dir.into(),
             cache_key: None,
+            cache_bytes_max: 4096 * MIB,
             compiler,
             compile: CompileLimits::default(),
             pool: PoolSizes::default(),

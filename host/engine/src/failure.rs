@@ -83,9 +83,6 @@ fn guest_fault(error: &Error, state: &State) -> GuestFault {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return GuestFault::new(GuestFaultKind::Trap, format!("the stage ended itself with status {}", exit.0));
     }
-    if state.memory.denied() && error.downcast_ref::<Misuse>().is_none() {
-        return out_of_memory(state);
-    }
     let cause = error.root_cause().to_string();
     if cause.contains(TOO_MUCH_DATA) {
         return too_large("more bytes than are allowed");
@@ -96,6 +93,9 @@ fn guest_fault(error: &Error, state: &State) -> GuestFault {
     // An error of a host function has passed through the guest and carries its frames; one of reading the result has not.
     if error.downcast_ref::<WasmBacktrace>().is_some_and(|trace| !trace.frames().is_empty()) {
         return GuestFault::new(GuestFaultKind::Misuse, cause);
+    }
+    if state.memory.denied() {
+        return out_of_memory(state);
     }
     malformed(format!("the outcome cannot be read: {cause}"))
 }

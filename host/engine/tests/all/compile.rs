@@ -177,6 +177,9 @@ async fn no_child_is_left_behind() {
         let pid = folder.path().join("pid");
         until(&pid, true).await;
         let process = Path::new("/proc").join(fs::read_to_string(&pid).unwrap().trim());
+        if let Ok(environment) = fs::read_to_string(process.join("environ")) {
+            assert!(!environment.contains("CARGO"), "the child inherits: {environment:?}");
+        }
         if wall_ms == 500 {
             assert_eq!(inspecting.await.unwrap().unwrap_err().code, Code::CompileLimit);
             assert!(!process.exists(), "a child that was ended was not reaped");

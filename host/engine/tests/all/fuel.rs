@@ -44,7 +44,7 @@ pub(crate) async fn never_marks() {
     let stage = limited("never_marks", cap(1_000_000)).await;
     let mut instance = stage.instantiate(CONFIRM).await.unwrap();
     assert_eq!(instance.process(&batch(&["a", "b"])).await.unwrap().outcome.outputs.len(), 2);
-    let failure = instance.process(&batch(&["a", "!", "c"])).await.unwrap_err();
+    let failure = instance.process(&batch(&["!", "b", "c"])).await.unwrap_err();
     assert_eq!(guest_fault(&failure).kind, GuestFaultKind::OutOfFuel);
     assert_eq!(failure.record, None);
     assert_eq!(failure.fuel, 3_000_000, "a guest that never marks has the fuel of all its records");

@@ -57,3 +57,32 @@ fn the_key_is_for_its_owner_alone() {
     assert_eq!(refused.code, Code::ConfigInvalid);
     assert!(refused.message.contains("chmod 600"), "{refused}");
 }
+
+#[test]
+fn what_was_used_longest_ago_is_removed_where_there_is_too_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = EngineConfig { cache_bytes_max: 350, ..config(folder.path()) };
+    let cache = Cache::open(&settings, [1; 32]).unwrap();
+    let digests = [1_u8, 2, 3].map(|i| ModuleDigest::of(&[i]));
+    let age = |digest: &ModuleDigest, seconds| {
+        let file = std::fs::File::open(folder.path().join("code").join(cache.name(digest))).unwrap();
+        file.set_modified(SystemTime::now() - std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    cache.put(&digests[0], &[0; 100]);
+    cache.put(&digests[1], &[0; 100]);
+    age(&digests[0], 200);
+    age(&digests[1], 100);
+    // Used again, so the second is now the older one.
+    assert!(cache.get(&digests[0]).is_some());
+    let unfinished = folder.path().join("code/left.new");
+    std::fs::write(&unfinished, "x").unwrap();
+    cache.put(&digests[2], &[0; 100]);
+    assert!(cache.get(&digests[1]).is_none());
+    assert!(cache.get(&digests[0]).is_some() && cache.get(&digests[2]).is_some());
+    assert!(unfinished.exists(), "it may be under way");
+
+    let left = std::fs::File::options().write(true).open(&unfinished).unwrap();
+    left.set_modified(SystemTime::now() - std::time::Duration::from_secs(7_200)).unwrap();
+    cache.put(&digests[2], &[0; 100]);
+    assert!(!unfinished.exists());
+}
