@@ -67,17 +67,36 @@ pub struct Platform(());
 #[derive(Debug)]
 pub struct Fleet(());
 
+#[cfg(test)]
+impl Fleet {
+    /// For tests of what lies behind the policy.
+    pub(crate) fn for_test() -> Self {
+        Self(())
+    }
+}
+
+#[cfg(test)]
+impl Platform {
+    /// For tests of what lies behind the policy.
+    pub(crate) fn for_test() -> Self {
+        Self(())
+    }
+}
+
 /// What an action reaches. Only this module makes values of it.
 pub trait Reach: Sized + Send + Sync + 'static + sealed::Sealed {
     /// Whether the reach is one tenant, named by the path.
     #[doc(hidden)]
     const OF_TENANT: bool;
     #[doc(hidden)]
-    fn granted(tenant: Option<TenantId>) -> Option<Self>;
+    fn granted(seal: sealed::Seal, tenant: Option<TenantId>) -> Option<Self>;
 }
 
 mod sealed {
     pub trait Sealed {}
+    /// What only the policy has, so that only it grants.
+    #[derive(Debug)]
+    pub struct Seal(pub(super) ());
     impl Sealed for super::Platform {}
     impl Sealed for super::Fleet {}
     impl Sealed for super::TenantScope {}
@@ -85,21 +104,21 @@ mod sealed {
 
 impl Reach for Platform {
     const OF_TENANT: bool = false;
-    fn granted(_: Option<TenantId>) -> Option<Self> {
+    fn granted(_: sealed::Seal, _: Option<TenantId>) -> Option<Self> {
         Some(Self(()))
     }
 }
 
 impl Reach for Fleet {
     const OF_TENANT: bool = false;
-    fn granted(_: Option<TenantId>) -> Option<Self> {
+    fn granted(_: sealed::Seal, _: Option<TenantId>) -> Option<Self> {
         Some(Self(()))
     }
 }
 
 impl Reach for TenantScope {
     const OF_TENANT: bool = true;
-    fn granted(tenant: Option<TenantId>) -> Option<Self> {
+    fn granted(_: sealed::Seal, tenant: Option<TenantId>) -> Option<Self> {
         // The one place in control where a request becomes a scope; `leftovers` has the other, for what deletions left.
         tenant.map(TenantScope::assume)
     }
@@ -195,7 +214,8 @@ impl Policy {
             return Err(Problem::new(Code::Forbidden, detail));
         }
         let tenant = if A::Reach::OF_TENANT { Some(self.living(principal, named).await?) } else { None };
-        A::Reach::granted(tenant).ok_or_else(|| Problem::internal(format!("`{}` reached no tenant", A::NAME)))
+        A::Reach::granted(sealed::Seal(()), tenant)
+            .ok_or_else(|| Problem::internal(format!("`{}` reached no tenant", A::NAME)))
     }
 
     /// The tenant in the path, if it exists and the token was not made for an earlier tenant of that name.

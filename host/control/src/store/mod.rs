@@ -120,6 +120,9 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -145,6 +145,23 @@ async fn a_declared_gigabyte_is_refused_before_a_byte_of_it() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_to_be_asked_is_asked() {
+    let server = Server::start().await;
+    server.tenant("acme").await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream
+        .write_all(head(&server, "Content-Length: 5\r\nConnection: close\r\nExpect: 100-continue").as_bytes())
+        .await
+        .unwrap();
+    let mut first = [0; 25];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&component("1")).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_sends_before_it_listens_still_gets_the_answer() {
     let server = Server::start().await;
     server.tenant("acme").await;

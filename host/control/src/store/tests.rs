@@ -1,0 +1,120 @@
+//! What the background does to rows, whose conditions no request can bring about in a test's time: ages are set by hand.
+
+use super::*;
+use crate::policy::{Fleet, Platform};
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, Totals};
+use bulkhead_core::scope::TenantScope;
+use std::collections::BTreeMap;
+
+struct Fixture {
+    store: Store,
+    scope: TenantScope,
+    _dir: tempfile::TempDir,
+}
+
+fn key() -> PipelineKey {
+    PipelineKey { tenant: "acme".parse().unwrap(), project: "default".parse().unwrap(), pipeline: "p".parse().unwrap() }
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("control.db");
+        std::fs::write(&file, "").unwrap();
+        let store = Store::open(&file).await.unwrap();
+        store.create_tenant(&Platform::for_test(), &key().tenant).await.unwrap();
+        sqlx::query("INSERT INTO pipelines VALUES ('acme', 'default', 'p', 1, 1, '', '{}', FALSE, 0, 0)")
+            .execute(&store.write)
+            .await
+            .unwrap();
+        Self { store, scope: TenantScope::assume(key().tenant), _dir: dir }
+    }
+
+    /// A worker's boot says that it has done `records`, at this time.
+    async fn said(&self, worker: &str, boot: &str, records: u64, at_ms: i64) {
+        let totals = Totals { records_in: records, fuel: records, ..Totals::default() };
+        let report = PipelineReport {
+            key: key(),
+            revision: 1,
+            phase: Phase::Running,
+            code: None,
+            message: None,
+            lag: 0,
+            partitions: 1,
+            totals,
+            initialised: BTreeMap::new(),
+        };
+        self.store.merge_report(&Fleet::for_test(), Reporter { worker, boot }, &[&report]).await.unwrap();
+        sqlx::query("UPDATE totals SET updated_ms = $1 WHERE worker = $2 AND boot = $3")
+            .bind(at_ms)
+            .bind(worker)
+            .bind(boot)
+            .execute(&self.store.write)
+            .await
+            .unwrap();
+    }
+
+    async fn total(&self) -> u64 {
+        self.store.totals(&self.scope, &key().project, &key().pipeline).await.unwrap().records_in
+    }
+
+    async fn audited(&self, id: &str, at_ms: i64) {
+        sqlx::query("INSERT INTO audit VALUES ($1, $2, 's', 'acme', 't', 'a', 'x', TRUE, NULL, 'r')")
+            .bind(id)
+            .bind(at_ms)
+            .execute(&self.store.write)
+            .await
+            .unwrap();
+    }
+
+    async fn audit_ids(&self) -> Vec<String> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT id FROM audit ORDER BY id").fetch_all(&self.store.read).await.unwrap();
+        rows.into_iter().map(|(id,)| id).collect()
+    }
+}
+
+#[tokio::test]
+async fn boots_that_were_followed_are_folded_and_no_total_changes() {
+    let fixture = Fixture::new().await;
+    fixture.said("pool-0", "a", 10, 100).await;
+    fixture.said("pool-0", "b", 5, 200).await;
+    fixture.said("pool-0", "c", 1, 900).await;
+    assert_eq!(fixture.store.fold_totals(500).await.unwrap(), 2);
+    assert_eq!(fixture.total().await, 16);
+    fixture.said("pool-0", "d", 4, 1_000).await;
+    assert_eq!(fixture.store.fold_totals(950).await.unwrap(), 1, "a second folding adds to the first");
+    assert_eq!(fixture.total().await, 20);
+}
+
+#[tokio::test]
+async fn a_boot_that_was_long_silent_and_comes_back_counts_once() {
+    let fixture = Fixture::new().await;
+    fixture.said("pool-0", "a", 10, 100).await;
+    fixture.said("pool-1", "x", 1, 900).await;
+    assert_eq!(fixture.store.fold_totals(500).await.unwrap(), 0);
+    fixture.said("pool-0", "a", 12, 1_000).await;
+    assert_eq!(fixture.total().await, 13);
+}
+
+#[tokio::test]
+async fn the_audit_is_bounded_by_age_and_by_rows() {
+    let fixture = Fixture::new().await;
+    for (id, at_ms) in [("1", 100), ("2", 200), ("3", 300), ("4", 400)] {
+        fixture.audited(id, at_ms).await;
+    }
+    fixture.store.prune_audit(150, 1_000).await.unwrap();
+    assert_eq!(fixture.audit_ids().await, ["2", "3", "4"]);
+    fixture.store.prune_audit(0, 2).await.unwrap();
+    assert_eq!(fixture.audit_ids().await, ["3", "4"]);
+}
+
+#[tokio::test]
+async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name() {
+    let fixture = Fixture::new().await;
+    fixture.audited("1", 1).await;
+    fixture.audited("2", i64::MAX).await;
+    let page = Page { after: String::new(), limit: 10 };
+    let seen = fixture.store.audit(&fixture.scope, &page).await.unwrap();
+    assert_eq!(seen.iter().map(|row| row.id()).collect::<Vec<_>>(), ["2"]);
+}
