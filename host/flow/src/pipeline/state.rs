@@ -12,9 +12,11 @@ use bulkhead_core::name::TopicName;
 use bulkhead_log::{Held, LogError, Membership, Source};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// See the module's documentation.
 pub(crate) struct PipelineState {
@@ -24,7 +26,10 @@ pub(crate) struct PipelineState {
     pub(crate) lane: Mutex<Arc<Lane>>,
     /// Bytes of batches and outputs that are held for it.
     buffered: AtomicU64,
+    /// Batches that wait in lanes.
+    in_lanes: AtomicU64,
     room: (Mutex<()>, Condvar),
+    released: Notify,
     status: Mutex<Status>,
     totals: Mutex<Totals>,
 }
@@ -53,8 +58,17 @@ impl PipelineState {
             lag: 0,
             partitions: 0,
         };
-        let (buffered, totals) = (AtomicU64::new(0), Mutex::default());
-        Self { key, metrics, lane, room: Default::default(), buffered, status: Mutex::new(status), totals }
+        Self {
+            key,
+            metrics,
+            lane,
+            buffered: AtomicU64::new(0),
+            in_lanes: AtomicU64::new(0),
+            room: Default::default(),
+            released: Notify::new(),
+            status: Mutex::new(status),
+            totals: Mutex::default(),
+        }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -73,8 +87,13 @@ impl PipelineState {
     pub(crate) fn say(&self, phase: Phase, why: Option<(Code, String)>) {
         let mut status = self.status.lock();
         if status.phase != phase || status.code != why.as_ref().map(|(code, _)| *code) {
-            let code = why.as_ref().map_or("", |(code, _)| code.id());
-            tracing::info!(tenant = %self.key.tenant, project = %self.key.project, pipeline = %self.key.pipeline, ?phase, code, "phase changed");
+            let PipelineKey { tenant, project, pipeline } = &self.key;
+            match &why {
+                None => tracing::info!(%tenant, %project, %pipeline, ?phase, "phase changed"),
+                Some((code, reason)) => {
+                    tracing::warn!(%tenant, %project, %pipeline, ?phase, %code, reason, "phase changed");
+                }
+            }
         }
         status.phase = phase;
         (status.code, status.message) = why.unzip();
@@ -91,6 +110,20 @@ impl PipelineState {
         self.buffered.fetch_sub(bytes, Ordering::AcqRel);
         self.metrics.buffered.sub(bytes as i64);
         self.room.1.notify_all();
+        self.released.notify_waiters();
+    }
+
+    /// Waits until a guest may run: a batch of a few bytes can become outputs of many, so the queue's bound alone does not bound
+    /// memory. Where nothing waits in lanes, nothing would be given back, so then it may run anyway.
+    pub(crate) async fn room_for_outputs(&self, limit: u64) {
+        loop {
+            let mut released = pin!(self.released.notified());
+            released.as_mut().enable();
+            if self.buffered() < limit || self.in_lanes.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            released.await;
+        }
     }
 
     /// Waits until less than `limit` is held, or the time is over.
@@ -178,6 +211,7 @@ impl Incarnation {
     /// Sends a finished batch to the pipeline's lane.
     pub(crate) fn send(self: &Arc<Self>, finished: Finished) {
         self.in_lanes.lock().entry((finished.source, finished.epoch)).or_default().batches += 1;
+        self.pipeline.in_lanes.fetch_add(1, Ordering::AcqRel);
         let lane = self.pipeline.lane.lock();
         lane.send(finished);
     }
@@ -250,6 +284,7 @@ impl Finished {
         if committed {
             pipeline.committed(&self.cost);
         }
+        pipeline.in_lanes.fetch_sub(1, Ordering::AcqRel);
         drop(self.holds);
         let mut lanes = self.incarnation.in_lanes.lock();
         if let Some(waiting) = lanes.get_mut(&(self.source, self.epoch)) {
