@@ -189,6 +189,9 @@ pub(crate) struct BenchArguments {
     /// The stage
     #[arg(long)]
     pub(crate) stage: PathBuf,
+    /// Name of the stage's output
+    #[arg(long, default_value = "priced")]
+    pub(crate) port: String,
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
     #[arg(long, default_value = ".bulkhead/bench")]

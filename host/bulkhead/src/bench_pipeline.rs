@@ -71,7 +71,7 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
     let text = serde_json::json!({
         "apiVersion": manifest::API_VERSION, "kind": "Pipeline", "name": arguments.pipeline,
         "inputs": [{"topic": input}],
-        "stages": [{"name": "stage", "module": ModuleDigest::of(wasm).to_string(), "outputs": {"out": {"topic": output}}}],
+        "stages": [{"name": "stage", "module": ModuleDigest::of(wasm).to_string(), "outputs": {"priced": {"topic": output}}}],
         "deadLetter": {"topic": output},
     });
     let spec = manifest::parse(&text.to_string()).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
