@@ -3,8 +3,9 @@
 //! When a call fails, all its outputs are lost with it. The row that the guest had marked is run alone, on a fresh instance with
 //! seeded randomness and a virtual clock: failing there is the verdict, and that run the evidence. The rows before it and the rows
 //! after it are run again without it, so that each row runs at most twice whatever the number of bad ones. A guest that never marks
-//! is bisected. A row that passes alone is given the whole batch again a bounded number of times, then called state-dependent; a batch
-//! that only took too long is halved instead, because the deadline is the batch's and the row may be innocent.
+//! is bisected. A row that passes alone may suffer from those before it, so it is made the first of a batch of its own; failing there
+//! too, it is tried again a bounded number of times, then called state-dependent. A batch that only took too long is halved, because the
+//! deadline is the batch's.
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
 use crate::config::{self, INSTANCE_IDLE};
@@ -79,9 +80,9 @@ impl Todo {
         self.rows.as_ref().map_or(i as u32, |rows| rows[i])
     }
 
-    fn halves(&self) -> Vec<Todo> {
-        let (half, length) = (self.batch.len() / 2, self.batch.len());
-        vec![self.part(0..half), self.part(half..length)]
+    /// Two parts, the second beginning with row `at`.
+    fn split(&self, at: usize) -> Vec<Todo> {
+        vec![self.part(0..at), self.part(at..self.batch.len())]
     }
 
     fn part(&self, range: std::ops::Range<usize>) -> Todo {
@@ -130,13 +131,14 @@ impl RunningStage {
         let suspect = match marked {
             Some(row) if (row as usize) < length => row as usize,
             _ if length == 1 => 0,
-            _ => return Ok(failed.halves()),
+            _ => return Ok(failed.split(length / 2)),
         };
         let row = failed.row(suspect);
         let alone = Arc::new(failed.batch.select([suspect]));
         let verdict = match self.confirm(&alone, &mut called.fuel).await {
             Err(confirmed) => Some(DeadRow { row, fuel: Some(confirmed.fuel), fault: guest(confirmed.fault)? }),
-            Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.halves()),
+            Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.split(length / 2)),
+            Ok(_) if suspect > 0 => return Ok(failed.split(suspect)),
             Ok(passed) => {
                 let tries = attempts.entry(row).or_insert(0);
                 *tries += 1;

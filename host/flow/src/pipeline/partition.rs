@@ -46,6 +46,7 @@ impl Partition {
     pub(crate) async fn serve(mut self, mut batches: UnboundedReceiver<(Fetched, Hold)>) {
         let _watch = FailOnPanic(self.incarnation.clone());
         while let Some((fetched, hold)) = batches.recv().await {
+            self.incarnation.pipeline.room_for_outputs(self.run.config.buffer_bytes).await;
             if let Err(error) = self.batch(fetched, hold).await {
                 self.incarnation.fail(error);
                 return;

@@ -57,6 +57,8 @@ struct Live {
     looked_at: Instant,
     /// Polls in a row that failed.
     poll_failures: u32,
+    /// The last look around found the log away.
+    log_away: bool,
 }
 
 /// A partition that this worker owns.
@@ -165,6 +167,7 @@ impl SourceThread {
             full_since: None,
             looked_at: Instant::now(),
             poll_failures: 0,
+            log_away: false,
         })
     }
 
@@ -316,7 +319,13 @@ impl SourceThread {
                 owned.position = owned.position.max(position);
             }
         }
-        let Ok(ends) = self.tools.log.ends(live.incarnation.member.topics()) else { return };
+        let ends = match self.tools.log.ends(live.incarnation.member.topics()) {
+            Ok(ends) => ends,
+            Err(error) => return self.look_failed(live, &error),
+        };
+        if std::mem::take(&mut live.log_away) {
+            self.state.say(Phase::Running, None);
+        }
         let lag = live.partitions.iter().map(|(source, owned)| {
             let end = ends.get(usize::from(source.topic)).and_then(|ends| ends.get(source.partition as usize));
             end.map_or(0, |end| (end - owned.position).max(0))
@@ -327,6 +336,15 @@ impl SourceThread {
             status.lag = lag;
             status.partitions = live.partitions.len() as u32;
         });
+    }
+
+    /// A pipeline with nothing to do would not notice by polling that its log is away.
+    fn look_failed(&self, live: &mut Live, error: &LogError) {
+        if error.code == Code::LogUnavailable {
+            self.state.metrics.host_fault(error.code);
+            self.state.say(Phase::Backoff, Some((error.code, public_message(error))));
+            live.log_away = true;
+        }
     }
 
     /// Ends a membership. `drain` lets batches that are already in lanes commit first.

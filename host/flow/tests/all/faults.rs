@@ -142,25 +142,81 @@ fn marks_that_do_not_rise() {
 
 #[test]
 fn an_output_above_the_stages_limit() {
-    Case { guest: "huge_output", code: "BH0306", kind: "output-too-large", reason: "", ..CASE }.repeats();
-}
-
-#[test]
-fn a_stage_that_never_marks() {
     Case {
-        guest: "never_marks",
-        limits: "fuelPerRecord: 1000000",
-        code: "BH0302",
-        kind: "out-of-fuel",
-        reason: "fuel",
+        guest: "huge_output",
+        // Filling and copying cost fuel by the byte.
+        limits: "fuelPerRecord: 500000000",
+        code: "BH0306",
+        kind: "output-too-large",
+        reason: "bytes",
         ..CASE
     }
     .repeats();
 }
 
+/// The guest looks only at the first record of a batch, so the bad ones are found by halving.
+#[test]
+fn a_stage_that_never_marks() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &texts(["!0", "a", "b", "c", "d", "e", "f"]));
+    let worker = world.worker("w");
+    let pipeline = simple("never_marks", "limits: {fuelPerRecord: 1000000}");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.first(ACME, "out"), ["a", "b", "c", "d", "e", "f"]);
+    let dead = world.dead();
+    assert_eq!(dead.iter().map(Record::text).collect::<Vec<_>>(), ["!0"]);
+    assert_eq!((dead[0].evidence("kind").as_str(), dead[0].evidence("fuel").as_str()), ("out-of-fuel", "1000000"));
+    // Seven, three and the one, and the one again for the evidence: reruns are bounded by the halvings.
+    let fuel = worker.report(&pipeline).totals.fuel;
+    assert!((12_000_000..20_000_000).contains(&fuel), "{fuel}");
+}
+
+/// The contract's columns are broken by some record of the batch, nobody says by which.
+#[test]
+fn faults_without_a_name_are_found_by_halving() {
+    let values: Vec<_> = (0..33).map(|i| if [0, 7, 8, 32].contains(&i) { "!inherit" } else { "a" }).collect();
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &texts(values.iter().copied()));
+    let worker = world.worker("w");
+    let pipeline = simple("malformed", "");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.first(ACME, "out").len(), 29);
+    let offsets: Vec<_> = world.dead().iter().map(|letter| letter.evidence("offset")).collect();
+    assert_eq!(offsets, ["0", "7", "8", "32"]);
+}
+
 #[test]
 fn a_record_that_fails_only_in_company() {
-    Case { guest: "company", code: "BH0310", kind: "state-dependent", reason: "passes alone", ..CASE }.repeats();
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &texts(["a", "!", "b", "c", "!"]));
+    let worker = world.worker("w");
+    let pipeline = simple("company", "");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    // The last one is alone once those before it are set apart.
+    assert_eq!(world.first(ACME, "out"), ["a", "b", "c", "!"]);
+    let dead = world.dead();
+    assert_eq!(dead.iter().map(|letter| letter.evidence("offset")).collect::<Vec<_>>(), ["1"]);
+    assert_eq!((dead[0].evidence("code").as_str(), dead[0].evidence("kind").as_str()), ("BH0310", "state-dependent"));
+    let reason = dead[0].evidence("reason");
+    assert!(reason.contains("passes alone") && reason.contains("not alone"), "{reason}");
+}
+
+/// A record that leaves no memory for the next ones is at fault, not these.
+#[test]
+fn the_one_before_is_to_blame() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &texts(["a", "!", "b", "c"]));
+    let worker = world.worker("w");
+    let pipeline = simple("huge_output", "limits: {fuelPerRecord: 500000000}");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.first(ACME, "out"), ["a", "b", "c"]);
+    let dead = world.dead();
+    assert_eq!(dead.iter().map(Record::text).collect::<Vec<_>>(), ["!"]);
+    assert_eq!(dead[0].evidence("kind"), "output-too-large");
 }
 
 /// The stage itself refuses: there is no run alone, so no fuel of it.

@@ -96,10 +96,8 @@ fn a_stopped_pipeline_goes_on_where_it_was() {
 fn a_drain_commits_what_is_done() {
     let world = World::with_topics(1);
     world.append(ACME, "in", &numbers(1, 0..100));
-    let worker = world.worker_with(
-        "w",
-        bulkhead_flow::FlowConfig { commit_interval: std::time::Duration::from_secs(3), ..config() },
-    );
+    let worker = world
+        .worker_with("w", bulkhead_flow::FlowConfig { commit_interval: std::time::Duration::from_secs(3), ..config() });
     let pipeline = simple("stdio", "");
     worker.run(&pipeline);
     until("the guest is done", || worker.lines.text().contains("99"));
