@@ -117,6 +117,8 @@ impl Log for EmbeddedLog {
     }
 
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
+        // Waits for a commit in progress: who sees its positions here must find its records too.
+        let _no_commit = self.shared.store.writing();
         let positions = |name: &PhysicalTopic| match self.shared.topics.find(name) {
             None => Ok(Vec::new()),
             Some(topic) => {
