@@ -6,7 +6,7 @@ use std::fs;
 /// Crates that may hold `unsafe`, each with its reason.
 const ALLOWED: [(&str, &str); 6] = [
     ("bulkhead-engine", "loading compiled code is unsafe, and so are the limits of the compiler child"),
-    ("bulkhead-log", "librdkafka's batches are read without a copy"),
+    ("bulkhead-log", "librdkafka is called through its C interface"),
     ("bulkhead-sdk", "the bindings that wit-bindgen generates are"),
     ("bulkhead-test-services", "services are made to die with the test by prctl"),
     ("bulkhead-testbed", "the hosts that it runs are signalled, and die with the test"),
