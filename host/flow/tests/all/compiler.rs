@@ -2,6 +2,8 @@
 //!
 //! Must never: do more than `bulkhead compiler` does.
 
+#![forbid(unsafe_code)]
+
 fn main() -> std::process::ExitCode {
     bulkhead_engine::compiler_main()
 }
