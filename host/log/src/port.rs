@@ -39,8 +39,8 @@ pub trait Log: Send + Sync + 'static {
     /// Physical names of all topics that start with `prefix`, sorted.
     fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError>;
 
-    /// For each topic and partition, the offset after the last readable record (read committed). An empty list for a topic
-    /// that is not there.
+    /// For each topic and partition, the offset after the last readable record (read committed); -1 for a partition that nobody leads
+    /// at the moment. An empty list for a topic that is not there.
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError>;
 
     /// The committed position of each partition of each topic, with open transactions waited for; `None` where there is none.
@@ -268,7 +268,7 @@ pub struct GroupPositions {
 /// How a commit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// It took place.
+    /// It took place. Readers see it at once or within moments.
     Committed,
     /// It did not, because these no longer own what they want to commit. The transaction was aborted.
     Fenced(Fenced),
@@ -279,7 +279,8 @@ pub enum CommitOutcome {
         /// Why.
         error: LogError,
     },
-    /// Nobody knows: call [`Writer::recover`], then ask [`Log::committed`].
+    /// Nobody knows: call [`Writer::recover`], then ask [`Log::committed`]. With [`Code::Fenced`], another opened the transactional id,
+    /// which has settled it already: ask without recovering, which would fence that one in turn.
     Unknown(LogError),
 }
 

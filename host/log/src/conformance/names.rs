@@ -11,7 +11,7 @@ use bulkhead_core::scope::{GroupId, PhysicalTopic, TenantScope, TransactionalId,
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a case waits for what must come. A machine that is very busy must not fail a case.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,6 +127,27 @@ impl Bench {
     pub(super) fn values(&self, topic: &PhysicalTopic, partition: i32) -> Vec<String> {
         let all = self.all(topic, partition);
         (0..all.len()).map(|row| text(all.values.get(row).expect("no tombstone here"))).collect()
+    }
+
+    /// Waits until this many records of a partition are readable: a log may show them a moment after their commit.
+    pub(super) fn has(&self, topic: &PhysicalTopic, partition: i32, count: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.all(topic, partition).len() < count {
+            assert!(Instant::now() < until, "{count} records are not readable within {PATIENCE:?}");
+        }
+    }
+
+    /// Waits until exactly these values are readable. Any other is an error at once.
+    pub(super) fn shows(&self, topic: &PhysicalTopic, partition: i32, expected: &[String]) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let values = self.values(topic, partition);
+            assert!(expected.starts_with(&values), "unexpected values in partition {partition}: {values:?}");
+            if values.len() == expected.len() {
+                return;
+            }
+            assert!(Instant::now() < until, "only {} of {} values", values.len(), expected.len());
+        }
     }
 
     pub(super) fn ends(&self, topic: &PhysicalTopic) -> Vec<i64> {

@@ -2,6 +2,7 @@
 
 use super::member::{Member, source};
 use super::names::{Bench, COMMIT, PATIENCE, WATCH, numbered};
+use super::rows::START_MS;
 use crate::{CommitOutcome, Event, LogError};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::Start;
@@ -10,9 +11,15 @@ use std::time::{Duration, Instant};
 /// A group without positions begins where its start policy says, and that is durable when the assignment is reported.
 pub fn groups_start_where_asked_and_that_is_durable(bench: &Bench) {
     let input = bench.make("in", 2);
-    // Timestamps are 1000, 1001 and so on.
+    // Timestamps are a millisecond apart.
     bench.append(&input, 0, numbered("v", 0..6));
-    let starts = [Start::Earliest, Start::Latest, Start::Offset(2), Start::TimeMs(1_004), Start::TimeMs(9_000)];
+    let starts = [
+        Start::Earliest,
+        Start::Latest,
+        Start::Offset(2),
+        Start::TimeMs(*START_MS + 4),
+        Start::TimeMs(*START_MS + 1_000_000),
+    ];
     let expected = [[0, 0], [6, 0], [2, 0], [4, 0], [6, 0]];
     for (n, (start, expected)) in starts.into_iter().zip(expected).enumerate() {
         let group = format!("g{n}");

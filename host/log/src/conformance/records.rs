@@ -1,7 +1,7 @@
 //! Records come back as they were written.
 
 use super::names::{Bench, PATIENCE, WATCH, numbered};
-use super::rows::Rows;
+use super::rows::{Rows, START_MS};
 use crate::{Block, CommitOutcome, Held, TopicSpec, partition_of};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
@@ -49,7 +49,7 @@ pub fn nulls_and_headers_come_back_as_written(bench: &Bench) {
         (Some(b"\0\xff"), Some(b"\xfe")),
     ];
     for (i, (key, value)) in cells.iter().enumerate() {
-        outputs.push(0, 0, 1_700_000_000_000 + i as i64, *key, *value);
+        outputs.push(0, 0, *START_MS + i as i64, *key, *value);
         if i == 1 {
             outputs.headers.push(b"name", Some(b"value"));
             outputs.headers.push(b"name", None);
@@ -65,7 +65,7 @@ pub fn nulls_and_headers_come_back_as_written(bench: &Bench) {
     assert_eq!(read.len(), cells.len());
     for (i, (key, value)) in cells.iter().enumerate() {
         assert_eq!((read.keys.get(i), read.values.get(i)), (*key, *value), "row {i}");
-        assert_eq!(read.timestamps[i], 1_700_000_000_000 + i as i64);
+        assert_eq!(read.timestamps[i], *START_MS + i as i64);
     }
     let headers: Vec<_> = read.headers.row(1).collect();
     let expected: [(&[u8], Cell<'_>); 3] = [(b"name", Some(b"value")), (b"name", None), (b"other", Some(b""))];
@@ -77,18 +77,18 @@ pub fn nulls_and_headers_come_back_as_written(bench: &Bench) {
 pub fn outputs_inherit_from_their_source(bench: &Bench) {
     let topic = bench.make("out", 1);
     let mut batch = RecordBatch::default();
-    batch.push(10, 111, Some(b"a"), Some(b"x"), [(&b"h"[..], Some(&b"1"[..]))]);
-    batch.push(11, 222, None, Some(b"y"), []);
+    batch.push(10, *START_MS + 111, Some(b"a"), Some(b"x"), [(&b"h"[..], Some(&b"1"[..]))]);
+    batch.push(11, *START_MS + 222, None, Some(b"y"), []);
     let mut outputs = Outputs::default();
     for (source, to, inherit) in
         [(0, 0, INHERIT_KEY), (0, 1, 7), (0, 0, INHERIT_HEADERS | INHERIT_TIMESTAMP), (1, 0, 7)]
     {
-        outputs.push(source, to, 999, Some(b"own"), Some(format!("v{}", outputs.len()).as_bytes()));
+        outputs.push(source, to, *START_MS + 999, Some(b"own"), Some(format!("v{}", outputs.len()).as_bytes()));
         *outputs.inherit.last_mut().expect("just pushed") = inherit;
     }
     let targets: Arc<[_]> = Arc::from([Some(topic.clone()), None]);
     let mut second = Outputs::default();
-    second.push(0, 0, 5, None, Some(b"second"));
+    second.push(0, 0, *START_MS + 5, None, Some(b"second"));
     let blocks = vec![Block { outputs, targets: Arc::clone(&targets) }, Block { outputs: second, targets }];
     let held = Arc::new(Held { batch: Arc::new(batch), blocks });
 
@@ -97,10 +97,16 @@ pub fn outputs_inherit_from_their_source(bench: &Bench) {
     writer.produce(0, &held).expect("produce");
     assert_eq!(writer.commit(&[], super::names::COMMIT), CommitOutcome::Committed);
 
+    bench.has(&topic, 0, 4);
     let read = bench.all(&topic, 0);
     let rows: Vec<_> = (0..read.len())
         .map(|i| {
-            (read.values.get(i).expect("a value"), read.keys.get(i), read.timestamps[i], read.headers.row(i).len())
+            (
+                read.values.get(i).expect("a value"),
+                read.keys.get(i),
+                read.timestamps[i] - *START_MS,
+                read.headers.row(i).len(),
+            )
         })
         .collect();
     let expected: [(&[u8], Cell<'_>, i64, usize); 4] =
@@ -111,7 +117,7 @@ pub fn outputs_inherit_from_their_source(bench: &Bench) {
 /// `read` begins at the oldest, the newest, an offset or a time, says where to go on, and waits for what is not there yet.
 pub fn reading_starts_where_asked_and_waits(bench: &Bench) {
     let topic = bench.make("in", 2);
-    // Rows have the timestamps 1000, 1001 and so on.
+    // Rows have timestamps a millisecond apart.
     bench.append(&topic, 1, numbered("v", 0..5));
     let limits = BatchLimits { records: 3, ..BatchLimits::default() };
     let read = |from, wait| {
@@ -123,8 +129,8 @@ pub fn reading_starts_where_asked_and_waits(bench: &Bench) {
     assert_eq!(first[0], "v-0");
     assert_eq!(next, first.len() as i64);
     assert_eq!(read(Start::Offset(4), PATIENCE), (numbered("v", 4..5), 5));
-    assert_eq!(read(Start::TimeMs(1_003), PATIENCE).0[0], "v-3");
-    assert_eq!(read(Start::TimeMs(2_000), Duration::ZERO), (Vec::new(), 5));
+    assert_eq!(read(Start::TimeMs(*START_MS + 3), PATIENCE).0[0], "v-3");
+    assert_eq!(read(Start::TimeMs(*START_MS + 1_000_000), Duration::ZERO), (Vec::new(), 5));
     assert_eq!(read(Start::Latest, WATCH), (Vec::new(), 5));
     let error = bench.log.read(&bench.topic("none"), 0, Start::Earliest, &limits, Duration::ZERO).unwrap_err();
     assert_eq!(error.code, Code::TopicGone);

@@ -3,7 +3,14 @@
 use crate::{Block, Held};
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::scope::PhysicalTopic;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The timestamp of each call's first record; the others follow by a millisecond. Not long ago: a log may delete what looks old.
+pub(super) static START_MS: LazyLock<i64> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("before the year 292,000,000")
+});
 
 /// Source records and an output for each.
 pub(super) struct Rows {
@@ -19,8 +26,9 @@ impl Rows {
 
     pub(super) fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
         let row = self.batch.len();
-        self.batch.push(row as i64, 1_000 + row as i64, None, None, []);
-        self.outputs.push(row as u32, 0, 1_000 + row as i64, key, value);
+        let timestamp = START_MS.saturating_add(row as i64);
+        self.batch.push(row as i64, timestamp, None, None, []);
+        self.outputs.push(row as u32, 0, timestamp, key, value);
     }
 
     pub(super) fn held(self, topic: &PhysicalTopic) -> Arc<Held> {

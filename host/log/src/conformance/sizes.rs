@@ -107,7 +107,7 @@ pub fn an_output_too_large_names_its_owner(bench: &Bench) {
     writer.produce(1, &good).expect("produce");
     writer.produce(2, &many).expect("produce");
     assert_eq!(writer.commit(&[], COMMIT), CommitOutcome::Committed);
-    assert_eq!(bench.values(&small, 0).len(), 53);
+    bench.has(&small, 0, 53);
 
     let mut large = Rows::of(0);
     large.push(None, Some(&vec![0; 60_000]));

@@ -116,12 +116,16 @@ fn topic_result(
     Err(client.error(doing, &error))
 }
 
-/// Waits until the brokers show a topic so. A cluster spreads its metadata within moments.
+/// Waits until every broker shows a topic so. A cluster spreads its metadata within moments, but the next request may go to the
+/// broker that learns of it last.
 fn settle(client: &Client, topic: &str, done: impl Fn(Option<&Shape>) -> bool) -> Result<(), LogError> {
     let until = Instant::now() + SETTLE_TIMEOUT;
+    let mut waiting = brokers(client)?;
     loop {
-        let shapes = shapes(client, &[topic])?;
-        if done(shapes[0].as_ref()) {
+        // A broker that does not answer serves nobody.
+        waiting
+            .retain(|broker| shapes_at(client, &[topic], Some(*broker)).is_ok_and(|shapes| !done(shapes[0].as_ref())));
+        if waiting.is_empty() {
             return Ok(());
         }
         if Instant::now() >= until {
@@ -132,8 +136,29 @@ fn settle(client: &Client, topic: &str, done: impl Fn(Option<&Shape>) -> bool) -
     }
 }
 
+/// The ids of all brokers.
+fn brokers(client: &Client) -> Result<Vec<i32>, LogError> {
+    let mut metadata = ptr::null();
+    // SAFETY: on success the metadata is ours, is read while live, and is destroyed once.
+    unsafe {
+        let failed =
+            rd::rd_kafka_metadata(client.rk(), 0, ptr::null_mut(), &mut metadata, super::native::millis(ADMIN_TIMEOUT));
+        client.serve(Duration::ZERO);
+        NativeError::check(code(failed)).map_err(|error| client.error("listing brokers", &error))?;
+        let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
+        let ids = (0..count).map(|i| (*(*metadata).brokers.add(i)).id).collect();
+        rd::rd_kafka_metadata_destroy(metadata);
+        Ok(ids)
+    }
+}
+
 /// The shape of each topic; `None` where there is none.
 pub(super) fn shapes(client: &Client, topics: &[&str]) -> Result<Vec<Option<Shape>>, LogError> {
+    shapes_at(client, topics, None)
+}
+
+/// [`shapes`] as one broker sees them.
+fn shapes_at(client: &Client, topics: &[&str], broker: Option<i32>) -> Result<Vec<Option<Shape>>, LogError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -144,6 +169,9 @@ pub(super) fn shapes(client: &Client, topics: &[&str]) -> Result<Vec<Option<Shap
         let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let event = client.request("describing topics", api, ADMIN_TIMEOUT, |rk, options, queue| {
+            if let Some(broker) = broker {
+                rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+            }
             rd::rd_kafka_DescribeTopics(rk, collection, options, queue);
         });
         rd::rd_kafka_TopicCollection_destroy(collection);

@@ -97,6 +97,8 @@ fn common(config: &KafkaConfig) -> Properties {
         ("log_level", "5"),
         ("socket.keepalive.enable", "true"),
         ("reconnect.backoff.max.ms", "2000"),
+        // Topics are looked up before they are used, so one that vanishes is gone, and not just new.
+        ("topic.metadata.propagation.max.ms", "3000"),
     ]);
     let security = match (&config.sasl, &config.tls) {
         (None, None) => "PLAINTEXT",

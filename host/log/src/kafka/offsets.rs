@@ -2,7 +2,7 @@
 //!
 //! Must never: report a position that an open transaction may still change.
 
-use super::admin::{ADMIN_TIMEOUT, shapes};
+use super::admin::{ADMIN_TIMEOUT, Shape, shapes};
 use super::client::Client;
 use super::errors::{GONE, meaning};
 use super::native::{NativeError, Partition, Partitions, c_name, code, describe, read_partition, read_partitions};
@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 const STABLE_POLL: Duration = Duration::from_millis(50);
 
-/// The end of the oldest kept, as an offset that asks for it.
+/// How long a partition's leader may take to learn that it is one.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
+const LEADER_POLL: Duration = Duration::from_millis(50);
+
+/// The offset of the oldest record kept, as an offset that asks for it.
 pub(super) const EARLIEST: i64 = -2;
 /// The read-committed end, as an offset that asks for it.
 pub(super) const LATEST: i64 = -1;
@@ -53,32 +57,49 @@ pub(super) fn list(client: &Client, partitions: &Partitions) -> Result<Vec<Parti
 
 /// The read-committed end of every partition of each topic.
 pub(super) fn ends(client: &Client, topics: &[&str]) -> Result<Vec<Vec<i64>>, LogError> {
-    let shapes = shapes(client, topics)?;
+    let until = Instant::now() + LEADER_TIMEOUT;
+    loop {
+        let shapes = shapes(client, topics)?;
+        let (found, all) = led_ends(client, topics, &shapes)?;
+        // A partition with a leader has an end. Where its leader does not know yet, it will in a moment.
+        if all || Instant::now() >= until {
+            let end =
+                |topic: &str, partition| found.get(&(topic.to_owned(), partition)).copied().unwrap_or(UNKNOWN_END);
+            let of = |(topic, shape): (&&str, &Option<Shape>)| match shape {
+                None => Vec::new(),
+                Some(shape) => (0..shape.partitions).map(|partition| end(topic, partition)).collect(),
+            };
+            return Ok(topics.iter().zip(&shapes).map(of).collect());
+        }
+        std::thread::sleep(LEADER_POLL);
+    }
+}
+
+type Ends = HashMap<(String, i32), i64>;
+
+/// The ends of partitions that have a leader, and whether all of these answered.
+fn led_ends(client: &Client, topics: &[&str], shapes: &[Option<Shape>]) -> Result<(Ends, bool), LogError> {
     let mut asked = Partitions::new();
-    for (topic, shape) in topics.iter().zip(&shapes) {
+    for (topic, shape) in topics.iter().zip(shapes) {
         let Some(shape) = shape else { continue };
         for partition in (0..shape.partitions).filter(|partition| !shape.leaderless.contains(partition)) {
             asked.add(topic, partition, LATEST);
         }
     }
     let mut found = HashMap::new();
+    let mut all = true;
     for answer in list(client, &asked)? {
-        let passing =
-            answer.error == 0 || GONE.contains(&answer.error) || meaning(answer.error) == Code::PartitionLeaderless;
-        if !passing {
-            return Err(
-                client.error(&format!("asking for the end of topic {}", answer.topic), &NativeError::of(answer.error))
-            );
+        if answer.error == 0 {
+            found.insert((answer.topic, answer.partition), answer.offset);
+            continue;
         }
-        let end = if answer.error == 0 { answer.offset } else { UNKNOWN_END };
-        found.insert((answer.topic, answer.partition), end);
+        all = false;
+        if !GONE.contains(&answer.error) && meaning(answer.error) != Code::PartitionLeaderless {
+            let doing = format!("asking for the end of topic {}", answer.topic);
+            return Err(client.error(&doing, &NativeError::of(answer.error)));
+        }
     }
-    let end = |topic: &str, partition| found.get(&(topic.to_owned(), partition)).copied().unwrap_or(UNKNOWN_END);
-    let of = |(topic, shape): (&&str, &Option<super::admin::Shape>)| match shape {
-        None => Vec::new(),
-        Some(shape) => (0..shape.partitions).map(|partition| end(topic, partition)).collect(),
-    };
-    Ok(topics.iter().zip(&shapes).map(of).collect())
+    Ok((found, all))
 }
 
 /// The group's positions as they are now; an element's error says where one is not stable.
@@ -137,7 +158,7 @@ pub(super) fn committed(client: &Client, group: &str, topics: &[&str]) -> Result
         let found = found.iter().find(|found| found.topic == topic && found.partition == partition);
         found.map(|found| found.offset).filter(|offset| *offset >= 0)
     };
-    let of = |(topic, shape): (&&str, &Option<super::admin::Shape>)| {
+    let of = |(topic, shape): (&&str, &Option<Shape>)| {
         let count = shape.as_ref().map_or(0, |shape| shape.partitions);
         (0..count).map(|partition| position(topic, partition)).collect()
     };
