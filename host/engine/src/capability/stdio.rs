@@ -54,7 +54,8 @@ impl Pipe {
 
     /// What comes from now on belongs to another record.
     pub(crate) fn begin_record(&self) {
-        if self.shared.spoken.swap(false, Ordering::Relaxed) {
+        if self.shared.spoken.load(Ordering::Relaxed) {
+            self.shared.spoken.store(false, Ordering::Relaxed);
             self.shared.text.lock().last_words.clear();
         }
     }

@@ -54,7 +54,10 @@ pub(super) fn check(wasm: &[u8], limits: &CompileLimits) -> Result<(), Refusal> 
         return refuse(Code::ImportNotGranted, clean(&detail));
     }
     if !found.exports {
-        return refuse(Code::WrongWorld, format!("the component does not export `{EXPORT}`; build it as a stage, with the SDK"));
+        return refuse(
+            Code::WrongWorld,
+            format!("the component does not export `{EXPORT}`; build it as a stage, with the SDK"),
+        );
     }
     Validator::new_with_features(FEATURES).validate_all(wasm).map_err(|error| invalid(&error))?;
     Ok(())
@@ -126,7 +129,10 @@ fn limit(what: &str, max: u64) -> Refusal {
 }
 
 fn invalid(error: &BinaryReaderError) -> Refusal {
-    Refusal::new(Code::ModuleInvalid, clean(&format!("{} at byte {}; build it again, and upload it whole", error.message(), error.offset())))
+    Refusal::new(
+        Code::ModuleInvalid,
+        clean(&format!("{} at byte {}; build it again, and upload it whole", error.message(), error.offset())),
+    )
 }
 
 /// Names come from the module: bounded, and without control characters.

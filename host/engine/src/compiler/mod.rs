@@ -2,6 +2,9 @@
 //!
 //! [`parent`] starts a child for each module, feeds it, bounds its wall time and what it answers, and always reaps it; [`child`] bounds itself
 //! before it reads the first byte, then checks and compiles. The child has no environment, no network and no files to write.
+//!
+//! What the child answers is loaded as machine code: the child stops bombs and crashes, not a module that could take over the code
+//! generator itself. That risk is what wasmtime's own care is for, and what a silo does not share.
 //! Must never: compile in the host's own process.
 
 mod check;

@@ -55,13 +55,18 @@ pub(crate) async fn work_first() {
     let stage = limited("work_first", cap(1_000_000)).await;
     let run = async |values: &[&str]| stage.instantiate(CONFIRM).await.unwrap().process(&batch(values)).await;
     // Less than a record's cap before the first mark: the last record still has all of its own.
-    let failure = run(&["500000", "b", "!"]).await.unwrap_err();
+    let failure = run(&["500000", "900000", "!"]).await.unwrap_err();
     assert_eq!(failure.record, Some(2));
-    // More: nothing is left for the last record's whole cap, so it is not to blame.
-    let failure = run(&["6000000", "b", "!"]).await.unwrap_err();
+    // More: what is left for the last record is less than its cap, so it is not to blame.
+    let failure = run(&["2500000", "900000", "!"]).await.unwrap_err();
     assert_eq!(guest_fault(&failure).kind, GuestFaultKind::OutOfFuel);
     assert_eq!(failure.record, None);
-    assert!(failure.fuel <= 4_000_000, "{}", failure.fuel);
+    assert_eq!(failure.fuel, 4_000_000);
+    // So much that the first mark is never reached.
+    let failure = run(&["6000000", "1", "1"]).await.unwrap_err();
+    assert_eq!(guest_fault(&failure).kind, GuestFaultKind::OutOfFuel);
+    assert_eq!(failure.record, None);
+    assert_eq!(failure.fuel, 3_000_000);
 }
 
 #[tokio::test]
