@@ -8,6 +8,7 @@ use crate::lane::{LaneTools, Lanes};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
 use crate::pipeline::Pipeline;
+use crate::pipeline::state::PipelineState;
 use crate::topics::Topics;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
 use bulkhead_core::name::StageName;
@@ -76,6 +77,8 @@ pub struct Flow {
 #[derive(Default)]
 struct Pipelines {
     running: BTreeMap<PipelineKey, Pipeline>,
+    /// What ran until the drain: its last numbers are known only after it.
+    drained: Vec<Arc<PipelineState>>,
     generation: u64,
 }
 
@@ -132,7 +135,8 @@ impl Flow {
     /// The generation that runs, and how each pipeline fares.
     pub fn report(&self) -> (u64, Vec<PipelineReport>) {
         let pipelines = self.pipelines.lock();
-        (pipelines.generation, pipelines.running.values().map(Pipeline::report).collect())
+        let drained = pipelines.drained.iter().map(|state| state.report());
+        (pipelines.generation, pipelines.running.values().map(Pipeline::report).chain(drained).collect())
     }
 
     /// Why the worker has to end, where it has to: another one took its slot.
@@ -140,16 +144,24 @@ impl Flow {
         self.tools.lanes.fatal()
     }
 
-    /// Stops everything: guests finish no further batch, finished ones commit, groups are left. Takes at most a few times
-    /// [`FlowConfig::drain_timeout`].
+    /// Stops everything: guests finish no further batch, finished ones commit, groups are left. A [`Flow::report`] after that has the
+    /// last numbers. Takes at most a few times [`FlowConfig::drain_timeout`].
     pub fn drain(&self) {
         let started = Instant::now();
         let _changing = self.changing.lock();
-        let running = std::mem::take(&mut self.pipelines.lock().running);
+        let running = {
+            let mut pipelines = self.pipelines.lock();
+            let running = std::mem::take(&mut pipelines.running);
+            pipelines.drained = running.values().map(|pipeline| pipeline.state.clone()).collect();
+            running
+        };
         running.values().for_each(Pipeline::stop);
         running.into_values().for_each(Pipeline::join);
         self.tools.lanes.close();
         self.tools.executor.stop();
+        // They own nothing any more, so their lag is for their successors to tell.
+        let disown = |state: &Arc<PipelineState>| state.update(|status| (status.lag, status.partitions) = (0, 0));
+        self.pipelines.lock().drained.iter().for_each(disown);
         tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "record path drained");
     }
 }

@@ -93,7 +93,8 @@ impl Worker {
         let Self { flow, client, slot, boot, file } = self;
         let ending = stop.child_token();
         let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), file, ending.clone()));
-        let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, ending.clone()));
+        let drained = CancellationToken::new();
+        let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, drained.clone()));
         let mut watch = tokio::time::interval(Duration::from_millis(200));
         let fatal = loop {
             tokio::select! {
@@ -109,6 +110,8 @@ impl Worker {
         let draining = flow.clone();
         follow.await.context("the task that follows assignments panicked")?;
         tokio::task::spawn_blocking(move || draining.drain()).await.context("draining panicked")?;
+        // What the drain committed is in the last report.
+        drained.cancel();
         report.await.context("the reporting task panicked")?;
         match fatal {
             Some(error) => Err(Fenced(error.message).into()),
@@ -178,7 +181,7 @@ async fn apply(flow: &Arc<Flow>, assignment: bulkhead_core::assignment::Assignme
     }
 }
 
-/// Reports until `stop`, and once more after that.
+/// Reports until `stop`, and once more after that: the last numbers.
 async fn report(flow: Arc<Flow>, client: Client, slot: String, boot: String, stop: CancellationToken) {
     let mut every = tokio::time::interval(REPORT_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -8,7 +8,7 @@ pub(crate) mod source;
 pub(crate) mod state;
 
 use crate::flow::Tools;
-use bulkhead_core::assignment::{Phase, PipelineAssignment, PipelineKey, PipelineReport};
+use bulkhead_core::assignment::{Phase, PipelineAssignment, PipelineReport};
 use parking_lot::{Condvar, Mutex};
 use state::PipelineState;
 use std::sync::Arc;
@@ -113,22 +113,10 @@ impl Pipeline {
 
     /// How it fares.
     pub(crate) fn report(&self) -> PipelineReport {
-        let status = self.state.status();
-        PipelineReport {
-            key: self.key().clone(),
-            revision: status.revision,
-            phase: if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { Phase::Failed } else { status.phase },
-            code: status.code,
-            message: status.message,
-            lag: status.lag,
-            partitions: status.partitions,
-            totals: self.state.totals(),
-            initialised: status.initialised,
+        let mut report = self.state.report();
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            report.phase = Phase::Failed;
         }
-    }
-
-    /// Which pipeline it is.
-    pub(crate) fn key(&self) -> &PipelineKey {
-        &self.state.key
+        report
     }
 }

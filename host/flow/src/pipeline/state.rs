@@ -6,7 +6,7 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
-use bulkhead_core::assignment::{Phase, PipelineKey, Totals};
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, Totals};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TopicName;
 use bulkhead_log::{Held, LogError, Membership, Source};
@@ -77,6 +77,22 @@ impl PipelineState {
 
     pub(crate) fn totals(&self) -> Totals {
         *self.totals.lock()
+    }
+
+    /// How it fares, as far as is known.
+    pub(crate) fn report(&self) -> PipelineReport {
+        let status = self.status();
+        PipelineReport {
+            key: self.key.clone(),
+            revision: status.revision,
+            phase: status.phase,
+            code: status.code,
+            message: status.message,
+            lag: status.lag,
+            partitions: status.partitions,
+            totals: self.totals(),
+            initialised: status.initialised,
+        }
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
