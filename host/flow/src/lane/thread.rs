@@ -212,9 +212,12 @@ impl LaneThread {
     }
 }
 
+/// Epoch and position of each partition.
+type Positions = HashMap<Source, (u64, i64)>;
+
 /// The last position of each partition, by incarnation.
 pub(super) fn positions(batches: &[Finished]) -> Vec<(Arc<Incarnation>, GroupPositions)> {
-    let mut groups: Vec<(Arc<Incarnation>, HashMap<Source, (u64, i64)>)> = Vec::new();
+    let mut groups: Vec<(Arc<Incarnation>, Positions)> = Vec::new();
     for finished in batches {
         let at = groups.iter().position(|(incarnation, _)| Arc::ptr_eq(incarnation, &finished.incarnation));
         let at = at.unwrap_or_else(|| {
@@ -223,7 +226,7 @@ pub(super) fn positions(batches: &[Finished]) -> Vec<(Arc<Incarnation>, GroupPos
         });
         groups[at].1.insert(finished.source, (finished.epoch, finished.next));
     }
-    let group = |(incarnation, positions): (Arc<Incarnation>, HashMap<Source, (u64, i64)>)| {
+    let group = |(incarnation, positions): (Arc<Incarnation>, Positions)| {
         let positions = positions.into_iter().map(|(source, (epoch, next))| (source, epoch, next)).collect();
         let member = incarnation.member.clone();
         (incarnation, GroupPositions { member, positions })
