@@ -27,6 +27,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|role| role == arguments::COMPILER) {
         return bulkhead_engine::compiler_main();
     }
+    // Keys, tokens and tenants' records: nothing that this process makes is for others, whichever library makes it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(serve),

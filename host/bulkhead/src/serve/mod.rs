@@ -197,7 +197,8 @@ pub(crate) async fn open_log(arguments: &LogArguments, data_dir: &Path) -> anyho
     }
     let mut config = KafkaConfig::new(&arguments.kafka_bootstrap);
     if let (Some(user), Some(file)) = (&arguments.kafka_user, &arguments.kafka_password_file) {
-        let password = std::fs::read_to_string(file).with_context(|| format!("reading the password in {}", file.display()))?;
+        let password =
+            std::fs::read_to_string(file).with_context(|| format!("reading the password in {}", file.display()))?;
         let password = password.trim().to_owned();
         config.sasl = Some(kafka::Sasl { mechanism: kafka::Mechanism::ScramSha512, user: user.clone(), password });
     }
