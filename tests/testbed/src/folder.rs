@@ -3,11 +3,12 @@
 //! Must never: remove what a test that failed left behind; its logs say why.
 
 use crate::binary::target;
+use crate::wait::failing;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A new folder, removed on drop unless the thread panics.
+/// A new folder, removed on drop unless the thread's test fails.
 #[derive(Debug)]
 pub struct Folder(Option<TempDir>);
 
@@ -41,7 +42,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if failing() {
             let kept = self.keep();
             if !kept.as_os_str().is_empty() {
                 eprintln!("kept for a look: {}", kept.display());

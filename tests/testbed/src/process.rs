@@ -5,7 +5,7 @@
 
 use crate::kafka::KafkaLogin;
 use crate::metrics::Scrape;
-use crate::wait::{DEADLINE, until_within};
+use crate::wait::{DEADLINE, failing, until_within};
 use anyhow::{Context, Result, bail, ensure};
 use bulkhead_test_services::spawn;
 use std::ffi::OsString;
@@ -288,7 +288,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if failing() {
             eprintln!("the last of {}'s log:\n{}", self.name, self.last_lines());
         }
     }
