@@ -66,7 +66,7 @@ fn each_mistake_is_told_with_its_code_and_its_place() -> Result<()> {
         let problem = refused(tenant.apply("p", text), 422, "BH0201", words);
         assert_eq!(problem.error_codes(), ["BH0202"], "{problem}");
     }
-    refused(tenant.apply("p", "#".repeat(300 << 10)), 413, "BH0008", "at once");
+    refused(tenant.apply("p", "#".repeat(300 << 10)), 413, "BH0008", "send less");
     refused(tenant.pipeline("p"), 404, "BH0005", "`p`");
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The process ends in mid-stream, by SIGKILL or SIGTERM, and is started again: nothing is lost, nothing is doubled, order is kept.
 
 use crate::scenes::{Scene, lines};
+use crate::shared::{Guests, manifest, wait_log};
 use anyhow::{Context, Result};
-use bulkhead_testbed::{Host, Serve, Tenant, until};
+use bulkhead_testbed::{Host, Serve, Status, Tenant, until};
 use std::collections::HashMap;
 
 /// Records of one request.
@@ -53,7 +54,7 @@ fn killed_three_times_in_mid_stream_nothing_is_lost_or_doubled() -> Result<()> {
         acknowledged.push(burst);
     }
     let (status, done) = scene.judge(&tenant)?;
-    assert_eq!(status.code, None);
+    assert_eq!((status.phase.as_deref(), status.code), (Some("running"), None));
     let mut stored: HashMap<(String, String), u32> = HashMap::new();
     for read in tenant.read_all(scene.input)? {
         *stored.entry((read.key_text(), read.text())).or_default() += 1;
@@ -66,27 +67,54 @@ fn killed_three_times_in_mid_stream_nothing_is_lost_or_doubled() -> Result<()> {
     Ok(())
 }
 
+/// Records whose work takes seconds altogether, so that the process ends in the middle of it.
+const HEAVY_RECORDS: u64 = 600;
+/// About so much fuel is one such record: a few milliseconds.
+const HEAVY_FUEL: u64 = 12_000_000;
+
 #[test]
-fn sigterm_drains_and_the_next_start_goes_on() -> Result<()> {
+fn killed_and_stopped_in_the_middle_of_hard_work_each_record_is_done_once_and_in_order() -> Result<()> {
     let mut host = Host::start(Serve::all())?;
     let tenant = host.tenant("acme")?;
-    let scene = Scene::flights(6_000)?;
-    scene.prepare(&tenant)?;
-    scene.feed(&tenant, &scene.records)?;
-    scene.apply(&tenant, SMALL_BATCHES)?;
+    tenant.upload_guests()?;
+    tenant.topics("p")?;
+    let values: Vec<String> = (0..HEAVY_RECORDS).map(|i| (HEAVY_FUEL + i).to_string()).collect();
+    tenant.put("p", &values.iter().map(String::as_str).collect::<Vec<_>>())?;
+    tenant.apply("p", manifest("p", "work", "") + "batch: { records: 5 }\n")?;
     let mut seen = 0;
-    for _ in 0..2 {
-        seen = wait_beyond(&tenant, "flights-enriched", seen)?;
-        host.stop().context("SIGTERM ends it with success")?;
+    for gently in [false, true, false, true] {
+        seen = wait_beyond(&tenant, "p-out", seen)?;
+        if gently {
+            host.stop().context("SIGTERM ends it with success")?;
+        } else {
+            host.kill9();
+        }
         host.start_again()?;
-        let kept = ends(&tenant, "flights-enriched")?;
+        let kept = ends(&tenant, "p-out")?;
         assert!(kept >= seen, "{seen} records were committed and {kept} are there");
-        seen = kept;
+        assert!(kept < HEAVY_RECORDS as i64, "it ended after its work, not in the middle");
     }
-    let (status, done) = scene.judge(&tenant)?;
-    // Each process told its last numbers before it ended.
-    assert_eq!((status.totals.records_in, status.totals.records_out), (done.records_in, done.records_out));
-    assert!(host.process()?.log().contains("running the remembered assignment"));
+    assert_eq!(tenant.out("p", values.len())?, values);
+    wait_log(host.process()?, "running the remembered assignment")?;
+    Ok(())
+}
+
+#[test]
+fn sigterm_tells_the_last_numbers() -> Result<()> {
+    let mut host = Host::start(Serve::all())?;
+    let tenant = host.tenant("acme")?;
+    let scene = Scene::weather(600)?;
+    scene.prepare(&tenant)?;
+    scene.apply(&tenant, SMALL_BATCHES)?;
+    for records in scene.records.chunks(200) {
+        scene.feed(&tenant, records)?;
+        host.stop()?;
+        host.start_again()?;
+    }
+    let (_, done) = scene.judge(&tenant)?;
+    let told = |status: &Status| status.totals.records_in >= done.records_in;
+    let totals = tenant.wait_status(scene.pipeline, "all to be counted", told)?.totals;
+    assert_eq!((totals.records_in, totals.records_out), (done.records_in, done.records_out), "over four processes");
     Ok(())
 }
 

@@ -77,7 +77,8 @@ fn forged_and_spoilt_tokens_open_nothing() -> Result<()> {
     tenant.create_topic("secrets", 1)?;
     for (what, token, code) in attacks(&host, "vault")? {
         let with = tenant.control().with_token(&token).tenant("vault");
-        let problem = refused(topics(&with), 401, code, "ask for a new one");
+        let problem = refused(topics(&with), 401, code, "");
+        assert!(problem.detail.contains("; "), "{what}: `{}` does not say what to do", problem.detail);
         assert!(!problem.body.to_string().contains(&token), "{what}: the token was shown");
         refused(with.create_topic("more", 1), 401, code, "");
         refused(with.control().create_tenant("eve"), 401, code, "");

@@ -44,7 +44,7 @@ fn what_is_no_stage_is_refused_by_name_and_not_kept() -> Result<()> {
         (core, "BH0102", "wasm32-wasip2"),
         (empty_component, "BH0103", "bulkhead:stage/processor@0.1.0"),
         (wasm("sockets").to_vec(), "BH0104", "`wasi:sockets/tcp@0.2"),
-        (wasm("trap")[..wasm("trap").len() / 2].to_vec(), "BH0108", "check how it was built"),
+        (wasm("trap")[..wasm("trap").len() / 2].to_vec(), "BH0108", "build it again"),
     ] {
         let problem = refused(tenant.upload("m", "v1", bytes), 422, code, "");
         assert!(problem.detail.contains(words), "{code}: `{}` lacks `{words}`", problem.detail);
