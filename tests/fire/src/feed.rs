@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ pub struct Fed {
 /// A feed that runs.
 pub struct Feed {
     sent: Arc<AtomicU64>,
+    percent: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<u64>>>,
 }
@@ -75,15 +76,28 @@ impl Feed {
         let deliveries = Arc::new(Deliveries::default());
         let producer: BaseProducer<Counting> = config.create_with_context(Counting(deliveries.clone()))?;
         let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let run =
-            Run { producer, deliveries, topic: topic.to_owned(), per_second, sent: sent.clone(), stop: stop.clone() };
+        let percent = Arc::new(AtomicU32::new(100));
+        let run = Run {
+            producer,
+            deliveries,
+            topic: topic.to_owned(),
+            per_second,
+            sent: sent.clone(),
+            percent: percent.clone(),
+            stop: stop.clone(),
+        };
         let thread = std::thread::Builder::new().name("feed".to_owned()).spawn(move || run.run(records))?;
-        Ok(Self { sent, stop, thread: Some(thread) })
+        Ok(Self { sent, percent, stop, thread: Some(thread) })
     }
 
     /// Records handed to the client so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Goes on at this share of its pace.
+    pub fn pace(&self, percent: u32) {
+        self.percent.store(percent, Ordering::Relaxed);
     }
 
     /// Whether it has ended.
@@ -126,16 +140,18 @@ struct Run {
     topic: String,
     per_second: f64,
     sent: Arc<AtomicU64>,
+    percent: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
 }
 
 impl Run {
     fn run(self, mut records: impl FnMut(u64) -> Option<Fed>) -> Result<u64> {
-        let start = Instant::now();
-        let mut id = 0;
+        let (mut id, mut due, mut then) = (0, 0.0, Instant::now());
         'feeding: while !self.stop.load(Ordering::Relaxed) {
-            let due = (start.elapsed().as_secs_f64() * self.per_second) as u64;
-            while id <= due {
+            let pace = self.per_second * f64::from(self.percent.load(Ordering::Relaxed)) / 100.0;
+            due += then.elapsed().as_secs_f64() * pace;
+            then = Instant::now();
+            while id as f64 <= due {
                 let Some(record) = records(id) else { break 'feeding };
                 self.send(id, &record)?;
                 id += 1;

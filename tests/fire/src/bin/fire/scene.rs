@@ -22,6 +22,8 @@ const TENANT: &str = "acme";
 const PIPELINE: &str = "flights";
 /// How long output may be away before the play is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Pace of the feed while it is ahead of the events, in percent: still a steady stream, but one that outlasts them.
+const AHEAD_PERCENT: u32 = 20;
 /// How long the rest may take once everything is written.
 const REST_MAX: Duration = Duration::from_secs(180);
 
@@ -149,23 +151,25 @@ impl Scene {
         })?;
         let mut happened = vec![Happened { event: None, sent: 0, at: first, until: first }];
         for (i, event) in events.iter().enumerate() {
-            let share = (self.records.len() * (i + 1) / (events.len() + 1)) as u64;
+            let share = |i: usize| (self.records.len() * (i + 1) / (events.len() + 1)) as u64;
             let last = happened.last().map_or_else(Instant::now, |last| last.at);
             until_within(REST_MAX + SILENCE_MAX, "the next event's time", || {
                 self.fleet.check().map_err(|error| format!("{error:#}"))?;
                 let spoke = arrivals.last_of_all().is_some_and(|heard| heard > last);
                 let sent = feed.sent();
-                if sent >= share && spoke { Ok(()) } else { Err(format!("{sent} of {share} written, output: {spoke}")) }
+                feed.pace(if sent < share(i) { 100 } else { AHEAD_PERCENT });
+                if sent >= share(i) && spoke { Ok(()) } else { Err(format!("{sent} written, output: {spoke}")) }
             })?;
             ensure!(!feed.is_finished(), "the flights ran out before `{}`; give it more --seconds", event.name());
             let (at, sent) = (Instant::now(), feed.sent());
-            println!("  {:>7} written: {}", sent, event.name());
+            println!("  {:>6.1} s, {sent:>7} written: {}", first.elapsed().as_secs_f64(), event.name());
             if let Some(last) = happened.last_mut() {
                 last.until = at;
             }
             happened.push(Happened { event: Some(*event), sent, at, until: at });
             self.happen(*event, arrivals)?;
         }
+        feed.pace(100);
         until_within(REST_MAX, "the flights to be written", || {
             feed.is_finished().then_some(()).ok_or_else(|| format!("{} written", feed.sent()))
         })?;
