@@ -46,6 +46,7 @@ fn a_stage_that_makes_much_of_little_does_not_fill_the_memory() {
         most = most.max(worker.metric("bulkhead_buffered_bytes", &[]).unwrap_or(0.0));
         world.lag(&pipeline) == 0
     });
+    world.settled(&worker, &pipeline);
     assert_eq!(worker.report(&pipeline).totals.records_out, 300_000);
     assert!(most > 100_000.0 && most <= (BUDGET + 50_000) as f64, "{most} bytes were held");
 }

@@ -76,3 +76,21 @@ deadLetter: {topic: dead}
     assert_eq!(world.first(ACME, "side"), ["a", "b", "!", "c", "d"]);
     assert_eq!(world.dead(), []);
 }
+
+/// What lies below the record is committed while it waits, and it is itself the next to be read.
+#[test]
+fn a_record_that_waits_is_not_lost_with_its_worker() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &texts(["a", "!retry", "b"]));
+    let worker = world.worker("w");
+    let pipeline = simple("exceptions", "limits: {retries: 20}");
+    worker.run(&pipeline);
+    until("what lies below is committed", || world.lag(&pipeline) == 2);
+    assert_eq!(world.first(ACME, "out"), ["a"]);
+    worker.stop(&pipeline);
+    assert_eq!(world.lag(&pipeline), 2);
+    let next = simple("passthrough", "");
+    worker.run(&next);
+    world.settled(&worker, &next);
+    assert_eq!(world.first(ACME, "out"), ["a", "!retry", "b"]);
+}

@@ -255,10 +255,14 @@ impl World {
         all.map(|(end, position)| end - position.unwrap_or(0)).sum()
     }
 
-    /// Waits until a pipeline has committed all of its input.
+    /// Waits until a pipeline has committed all of its input, and the worker knows.
     pub(crate) fn settled(&self, worker: &Worker, pipeline: &PipelineAssignment) {
         let describe = || format!("{} records behind: {:?}", self.lag(pipeline), worker.flow.report().1);
         until_or("all input is committed", || self.lag(pipeline) == 0, describe);
+        // A batch is counted before it is given back.
+        let tenant = pipeline.key.tenant.as_str();
+        let held = || worker.metric("bulkhead_buffered_bytes", &[("tenant", tenant)]);
+        until_or("all is given back", || held() == Some(0.0), || format!("{:?} bytes are held", held()));
     }
 
     pub(crate) fn worker(&self, slot: &str) -> Worker {
