@@ -212,6 +212,10 @@ pub trait Membership: Send + Sync {
     fn as_any(&self) -> &(dyn std::any::Any + Send + Sync);
 }
 
+/// A transaction that has been open for longer is given up by the log itself, which hides its partitions until then. A writer
+/// that comes after that looks fenced, though nobody took its id.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A transactional producer. Used by one thread.
 pub trait Writer: Send {
     /// Begins a transaction.

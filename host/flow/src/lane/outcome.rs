@@ -40,6 +40,10 @@ impl LaneThread {
         match outcome {
             CommitOutcome::Committed => self.committed(open),
             CommitOutcome::Fenced(Fenced::Groups(groups)) => self.fenced(open, &groups),
+            CommitOutcome::Fenced(Fenced::Writer) if open.is_overdue() => {
+                let error = LogError::new(Code::CommitUnknown, "the log gave up a transaction that took too long");
+                self.unknown(open, &error);
+            }
             CommitOutcome::Fenced(Fenced::Writer) => {
                 let message = format!("another worker runs as `{}`; this one ends", self.tools.worker.slot());
                 self.lanes.end_worker(LogError::new(Code::Fenced, message));

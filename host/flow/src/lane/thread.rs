@@ -11,7 +11,7 @@ use crate::config::{GROUPS_PER_TRANSACTION, TRANSACTION_BYTES};
 use crate::pipeline::state::{Finished, Incarnation, PipelineState};
 use bulkhead_core::assignment::PipelineKey;
 use bulkhead_core::code::Code;
-use bulkhead_log::{CommitOutcome, Fenced, GroupPositions, LogError, Source, Writer};
+use bulkhead_log::{CommitOutcome, Fenced, GroupPositions, LogError, Source, TRANSACTION_TIMEOUT, Writer};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +39,15 @@ pub(super) struct Open {
     /// Pipelines in it; the index is the `owner` that the log is told.
     pub(super) owners: Vec<Arc<PipelineState>>,
     bytes: u64,
+    /// When it began; `None` where it never did.
+    began: Option<Instant>,
+}
+
+impl Open {
+    /// Whether the log may have given it up for its age.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= TRANSACTION_TIMEOUT)
+    }
 }
 
 impl LaneThread {
@@ -137,7 +146,7 @@ impl LaneThread {
         if self.lane.kind == LaneKind::Quarantine {
             self.gather();
         }
-        let mut open = Open::default();
+        let mut open = Open { began: Some(Instant::now()), ..Open::default() };
         if let Err(outcome) = self.fill(writer, &mut open) {
             let outcome = match writer.abort() {
                 Err(error) if !matches!(outcome, CommitOutcome::Fenced(Fenced::Writer)) => {

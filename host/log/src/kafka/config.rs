@@ -79,8 +79,6 @@ pub enum GroupProtocol {
     Classic,
 }
 
-/// Milliseconds after which the broker aborts the transaction of a writer that vanished, which hides its partitions until then.
-pub(super) const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
 /// Bytes of a produce request's batch for one partition.
 pub(super) const BATCH_BYTES: usize = 512 * 1024;
 /// Bytes of one record that the client itself lets pass; the topic's limit is checked before.
@@ -207,7 +205,7 @@ fn producer(config: &KafkaConfig) -> Properties {
 /// A transactional producer.
 pub(super) fn writer(config: &KafkaConfig, id: &TransactionalId) -> Properties {
     let mut properties = producer(config);
-    let timeout = TRANSACTION_TIMEOUT_MS.to_string();
+    let timeout = crate::TRANSACTION_TIMEOUT.as_millis().to_string();
     properties.extend(pairs(&[
         ("transactional.id", id.as_str()),
         ("transaction.timeout.ms", &timeout),

@@ -30,7 +30,8 @@ impl Budget {
     fn take(&mut self, now: Instant) -> Option<u64> {
         let earned = now.duration_since(self.since).as_secs_f64() * PER_SECOND;
         self.lines = (self.lines + earned).min(BURST);
-        self.since = now;
+        // Threads may come here in another order than they read the clock.
+        self.since = self.since.max(now);
         if self.lines < 1.0 {
             self.dropped += 1;
             return None;
