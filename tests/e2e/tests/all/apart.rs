@@ -28,6 +28,8 @@ fn a_worker_goes_on_without_control_and_listens_when_it_is_back() -> Result<()> 
     tenant.put("p", &["a", "b"])?;
     assert_eq!(tenant.out("p", 2)?, ["a", "b"]);
     wait_committed(&worker, 2)?;
+    // Control keeps what it was told, and only that.
+    tenant.wait_status("p", "the first two to be told", |status| status.totals.records_in == 2)?;
 
     control.kill9();
     broker.write("apart.p-in", &["c", "d"])?;

@@ -69,8 +69,8 @@ fn killed_three_times_in_mid_stream_nothing_is_lost_or_doubled() -> Result<()> {
 
 /// Records whose work takes seconds altogether, so that the process ends in the middle of it.
 const HEAVY_RECORDS: u64 = 600;
-/// About so much fuel is one such record: a few milliseconds.
-const HEAVY_FUEL: u64 = 12_000_000;
+/// About so much fuel is one such record: some ten milliseconds, a little below the cap.
+const HEAVY_FUEL: u64 = 40_000_000;
 
 #[test]
 fn killed_and_stopped_in_the_middle_of_hard_work_each_record_is_done_once_and_in_order() -> Result<()> {

@@ -76,7 +76,13 @@ impl Scene {
     /// Makes the topics and uploads the stages.
     pub(crate) fn prepare(&self, tenant: &Tenant) -> Result<()> {
         for topic in [self.input, self.dead_letters].iter().chain(self.outputs) {
-            tenant.create_topic(topic, self.partitions)?;
+            // A broker that is busy starting may not answer in time; then one tries again, as the refusal says.
+            until(&format!("topic {topic}"), || {
+                if tenant.topic(topic).is_ok() {
+                    return Ok(());
+                }
+                tenant.create_topic(topic, self.partitions).map(drop).map_err(|refused| refused.to_string())
+            })?;
         }
         for module in self.modules {
             tenant.upload(module, "v1", std::fs::read(stage(module)?)?)?;
