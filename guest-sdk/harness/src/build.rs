@@ -57,8 +57,8 @@ fn run(mut cargo: Command, wanted: fn(&Path) -> bool) -> Result<PathBuf> {
     for message in messages.lines() {
         let message: serde_json::Value = serde_json::from_str(message).context("cargo's messages are not JSON")?;
         let files = message["filenames"].as_array().into_iter().flatten();
-        let files = files.filter_map(serde_json::Value::as_str).map(PathBuf::from);
-        found = files.filter(|file| wanted(file)).last().or(found);
+        let mut files = files.filter_map(serde_json::Value::as_str).map(PathBuf::from);
+        found = files.rfind(|file| wanted(file)).or(found);
     }
     match found {
         Some(file) => Ok(file),

@@ -8,7 +8,10 @@ fn the_sandbox_agrees() {
     let sandbox = Sandbox::of_crate(env!("CARGO_MANIFEST_DIR")).expect("the stage builds and the host takes it");
     let readings = (0..1_000).map(|i| {
         let gust = if i % 3 == 0 { "null".to_owned() } else { format!("{}.{i:03}", i % 60) };
-        format!(r#"{{"origin":"JFK","time_hour":"2013-01-01T06:00:00Z","wind_gust":{gust},"visib":{},"temp":39.02}}"#, i % 11)
+        format!(
+            r#"{{"origin":"JFK","time_hour":"2013-01-01T06:00:00Z","wind_gust":{gust},"visib":{},"temp":39.02}}"#,
+            i % 11
+        )
     });
     let case = Case::new()
         .outputs(["alerts"])

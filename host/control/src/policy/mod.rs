@@ -1,7 +1,7 @@
 //! The one gate between a request and a tenant's data.
 //!
-//! [`Policy::check`] decides, writes the audit row and only then gives a [`Permit`]. A permit is the only way to the
-//! [`Store`], to a [`TenantScope`] and so to the two ports: a handler that does not ask for one has nothing to work with, and one that
+//! `Policy::check` decides, writes the audit row and only then gives a [`Permit`]. A permit is the only way to the
+//! `Store`, to a [`TenantScope`] and so to the two ports: a handler that does not ask for one has nothing to work with, and one that
 //! asks for the wrong one gets an action's name into the audit that a reviewer sees.
 //!
 //! ```compile_fail
