@@ -21,13 +21,16 @@ use subject::{Subject, records};
 
 const SIZES: [usize; 7] = [1, 10, 100, 500, 1_000, 2_000, 5_000];
 
+/// Measures something and prints it; given the compiler child's path.
+type Section = fn(&Path);
+
 fn main() {
     // cargo adds options of its own; what else there is chooses sections.
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _inside = runtime.enter();
     let folder = tempfile::tempdir().unwrap();
-    let sections: [(&str, fn(&Path)); 3] =
+    let sections: [(&str, Section); 3] =
         [("records", each_record), ("instances", each_instance), ("first-output", first_output)];
     for (name, section) in sections {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {

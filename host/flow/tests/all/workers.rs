@@ -31,7 +31,7 @@ fn workers_that_come_and_go_lose_and_double_nothing() {
 #[test]
 fn a_partition_moves_while_its_guest_runs() {
     let world = World::with_topics(4);
-    let values = |i: u32| if i % 5 == 0 { "3000000".to_owned() } else { i.to_string() };
+    let values = |i: u32| if i.is_multiple_of(5) { "3000000".to_owned() } else { i.to_string() };
     let records: Vec<_> = (0..400).map(|i| Record::new(i as i32 % 4, values(i))).collect();
     world.append(ACME, "in", &records);
     let workers = [world.worker("a"), world.worker("b"), world.worker("c")];
