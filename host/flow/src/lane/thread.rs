@@ -168,7 +168,9 @@ impl LaneThread {
         let started = Instant::now();
         let groups: Vec<_> = positions.iter().map(|(_, positions)| positions.clone()).collect();
         let outcome = writer.commit(&groups, self.tools.config.commit_timeout);
-        metrics.commit_seconds.with_label_values(&[self.lane.name.as_str()]).observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        metrics.commit_seconds.with_label_values(&[self.lane.name.as_str()]).observe(took.as_secs_f64());
+        tracing::debug!(lane = self.lane.name, batches = open.batches.len(), bytes = open.bytes, ?took, "commit ended");
         Some((open, outcome))
     }
 
