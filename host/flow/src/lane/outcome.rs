@@ -37,10 +37,11 @@ impl LaneThread {
         if outcome != CommitOutcome::Committed {
             tracing::warn!(lane = self.lane.name, ?outcome, batches = open.batches.len(), "transaction did not commit");
         }
+        self.overdue |= open.is_overdue();
         match outcome {
             CommitOutcome::Committed => self.committed(open),
             CommitOutcome::Fenced(Fenced::Groups(groups)) => self.fenced(open, &groups),
-            CommitOutcome::Fenced(Fenced::Writer) if open.is_overdue() => {
+            CommitOutcome::Fenced(Fenced::Writer) if self.overdue => {
                 let error = LogError::new(Code::CommitUnknown, "the log gave up a transaction that took too long");
                 self.unknown(open, &error);
             }
@@ -63,6 +64,7 @@ impl LaneThread {
 
     fn committed(&mut self, open: Open) {
         self.aborts = 0;
+        self.overdue = false;
         for finished in open.batches {
             if self.lane.kind == LaneKind::Shared {
                 let bytes = finished.cost.totals.bytes_in + finished.cost.totals.bytes_out;
@@ -240,7 +242,10 @@ impl LaneThread {
                     .map(|writer| self.writer = Some(writer)),
             };
             match recovered {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.overdue = false;
+                    return;
+                }
                 Err(error) if error.code == Code::Fenced => return self.lanes.end_worker(error),
                 Err(error) => {
                     tracing::warn!(lane = self.lane.name, %error, "producer does not start");

@@ -30,6 +30,8 @@ pub(super) struct LaneThread {
     /// In quarantine: those who are there.
     pub(super) patients: HashMap<PipelineKey, Patient>,
     idle_since: Instant,
+    /// Whether the log may have given up a transaction of this producer for its age, which looks like a fence.
+    pub(super) overdue: bool,
 }
 
 /// A transaction under way.
@@ -58,6 +60,7 @@ impl LaneThread {
             tools,
             writer: None,
             pending: VecDeque::new(),
+            overdue: false,
             rates: Rates::default(),
             aborts: 0,
             patients: HashMap::new(),

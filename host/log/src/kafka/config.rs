@@ -95,6 +95,9 @@ fn common(config: &KafkaConfig) -> Properties {
         ("log_level", "5"),
         ("socket.keepalive.enable", "true"),
         ("reconnect.backoff.max.ms", "2000"),
+        // Left sparse, a request that waits for a broker which is down asks for a connection at every failure of the last one, without
+        // any backoff: ten thousand attempts a second.
+        ("enable.sparse.connections", "false"),
         // Topics are looked up before they are used, so one that vanishes is gone, and not just new.
         ("topic.metadata.propagation.max.ms", "3000"),
     ]);

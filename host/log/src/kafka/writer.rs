@@ -43,12 +43,24 @@ pub(super) struct KafkaWriter {
     open: bool,
     /// Why only [`Writer::recover`] helps.
     broken: Option<LogError>,
+    /// A transaction with records was aborted. Records of it may still be on their way, or in the log under sequence numbers that the
+    /// client would use again, and the broker would take the next ones for copies: the next transaction has a fresh producer.
+    spent: bool,
 }
 
 impl KafkaWriter {
     pub(super) fn open(shared: Arc<Shared>, id: TransactionalId) -> Result<Self, LogError> {
         let client = initialised(&shared, &id)?;
-        Ok(Self { shared, id, targets: Targets::default(), client, held: Vec::new(), open: false, broken: None })
+        Ok(Self {
+            shared,
+            id,
+            targets: Targets::default(),
+            client,
+            held: Vec::new(),
+            open: false,
+            broken: None,
+            spent: false,
+        })
     }
 
     /// The first owner whose record failed for a reason of its own, as an outcome.
@@ -262,6 +274,7 @@ impl KafkaWriter {
     }
 
     fn abort_transaction(&mut self) -> Result<(), LogError> {
+        self.spent |= !self.held.is_empty();
         if let Some(fatal) = fatal_error(self.client.rk()) {
             return Err(log_error(&format!("the producer {} ended", self.id), &fatal));
         }
@@ -327,6 +340,9 @@ impl Writer for KafkaWriter {
         if self.open {
             self.abort()?;
         }
+        if self.spent {
+            self.recover()?;
+        }
         // SAFETY: the handle is live.
         let begun = unsafe { NativeError::take(rd::rd_kafka_begin_transaction(self.client.rk())) };
         if let Err(error) = begun {
@@ -391,6 +407,7 @@ impl Writer for KafkaWriter {
         let client = initialised(&self.shared, &self.id).inspect_err(|error| self.broken = Some(error.clone()))?;
         self.client = client;
         self.broken = None;
+        self.spent = false;
         Ok(())
     }
 }
