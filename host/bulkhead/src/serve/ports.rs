@@ -11,7 +11,7 @@ use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use bulkhead_engine::Engine;
-use bulkhead_log::{Log, LogError, TopicInfo, TopicSpec};
+use bulkhead_log::{Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,11 +102,10 @@ impl Topics for LogTopics {
         let topic = scope.topic(name);
         let outputs = whole(&records);
         for i in 0..records.len() {
-            let headers: usize = records.headers.row(i).map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 10).sum();
-            let cells = records.keys.get(i).map_or(0, <[u8]>::len) + records.values.get(i).map_or(0, <[u8]>::len);
-            if cells + headers + 96 > max {
+            let bytes = record_bytes(records.keys.get(i), records.values.get(i), records.headers.row(i));
+            if bytes > max {
                 let detail =
-                    format!("record {} (from 1) has {cells} bytes; topic `{name}` takes {max} with framing", i + 1);
+                    format!("record {} (from 1) has {bytes} bytes with framing; topic `{name}` takes {max}", i + 1);
                 return Err(Refusal::new(Code::RequestTooLarge, detail));
             }
         }
