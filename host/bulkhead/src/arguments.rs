@@ -192,6 +192,14 @@ pub(crate) struct BenchArguments {
     /// Name of the stage's output
     #[arg(long, default_value = "priced")]
     pub(crate) port: String,
+    /// Another property of librdkafka, as name=value; commas part several
+    #[arg(
+        long = "kafka-property",
+        value_name = "NAME=VALUE",
+        env = "BULKHEAD_BENCH_KAFKA_PROPERTIES",
+        value_delimiter = ','
+    )]
+    pub(crate) kafka_properties: Vec<String>,
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
     #[arg(long, default_value = ".bulkhead/bench")]

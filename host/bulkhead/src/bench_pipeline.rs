@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
             kafka_user: None,
             kafka_password_file: None,
             kafka_group_protocol: GroupProtocol::Consumer,
-            kafka_properties: Vec::new(),
+            kafka_properties: arguments.kafka_properties.clone(),
         };
         let wasm = std::fs::read(&arguments.stage).with_context(|| format!("reading {}", arguments.stage.display()))?;
         let assignment = assignment(&arguments, &wasm)?;

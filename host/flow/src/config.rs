@@ -22,7 +22,7 @@ pub struct FlowConfig {
     pub busy_bytes_per_s: u64,
     /// Commits without a fault after which a pipeline leaves quarantine. Default 20.
     pub clean_commits: u32,
-    /// Bytes of batches and held outputs of one pipeline above which its partitions are paused.
+    /// Bytes of batches and held outputs of one pipeline above which its guests wait for a commit. At half of it no more is fetched.
     /// Default [`bulkhead_core::limits::PIPELINE_BUFFER_BYTES`].
     pub buffer_bytes: u64,
     /// How long stopping waits for batches in flight. Default 10 s.

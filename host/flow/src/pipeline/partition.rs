@@ -37,6 +37,8 @@ pub(crate) struct Partition {
     pub(crate) epoch: u64,
     /// Dead letters since the last record that passed.
     pub(crate) dead_in_a_row: u32,
+    /// Dead letters since the last pause.
+    pub(crate) dead_since_pause: u32,
     /// Pauses since then.
     pub(crate) pauses: u32,
 }
@@ -184,20 +186,24 @@ impl Partition {
             if self.pauses > 0 {
                 self.incarnation.pipeline.say(Phase::Running, None);
             }
-            (self.dead_in_a_row, self.pauses) = (0, 0);
+            (self.dead_in_a_row, self.dead_since_pause, self.pauses) = (0, 0, 0);
             return false;
         }
         self.dead_in_a_row = self.dead_in_a_row.saturating_add(rows as u32);
-        self.dead_in_a_row >= DEAD_IN_A_ROW
+        self.dead_since_pause = self.dead_since_pause.saturating_add(rows as u32);
+        // Records are counted, not batches: those that waited during a pause may be cut into many small ones.
+        let enough = if self.pauses == 0 { DEAD_IN_A_ROW } else { self.run.assignment.spec.batch.records };
+        self.dead_since_pause >= enough
     }
 
-    /// A stage that fails always is worth no more than a batch now and then: the partition still moves on.
+    /// A stage that fails always is worth no more than a full batch now and then: the partition still moves on.
     async fn slow_down(&mut self, needed: bool) {
         if needed {
             let message = format!("the last {} records all became dead letters; slowing down", self.dead_in_a_row);
             self.incarnation.pipeline.say(Phase::Backoff, Some((Code::PipelineBackoff, message)));
             self.pause(self.pauses).await;
             self.pauses += 1;
+            self.dead_since_pause = 0;
         }
     }
 

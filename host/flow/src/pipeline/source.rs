@@ -223,7 +223,8 @@ impl SourceThread {
     fn step(&self, live: &mut Live) -> Result<(), LogError> {
         self.look_around(live);
         live.let_go()?;
-        if !live.has_room(&self.state, self.tools.config.buffer_bytes)? {
+        // Half is for outputs: were all of it batches that wait for their turn, none could run before the lanes are empty.
+        if !live.has_room(&self.state, self.tools.config.buffer_bytes / 2)? {
             return Ok(());
         }
         let wait = if live.leaving.is_empty() && !live.paused { POLL } else { POLL_SOON };
@@ -286,6 +287,7 @@ impl SourceThread {
                 source,
                 epoch,
                 dead_in_a_row: 0,
+                dead_since_pause: 0,
                 pauses: 0,
             };
             let task = self.tools.executor.spawn(&self.state.key.tenant, partition.serve(queue));

@@ -68,3 +68,23 @@ fn partitions_that_come_while_there_is_no_room_run_later() {
     world.settled(&workers[0], &pipeline);
     assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
 }
+
+/// A log that is faster than the stage must not fill the whole budget with batches that wait for their turn: then each would have to wait
+/// for the commit of the one before it.
+#[test]
+fn a_log_faster_than_its_stage_does_not_make_every_batch_wait_for_a_commit() {
+    const BATCHES: u32 = 60;
+    let world = World::with_topics(1);
+    // One record is one batch, and 30 of them fill the budget.
+    let records: Vec<_> = (0..BATCHES).map(|_| Record::new(0, format!("{:010000}", 2_000_000))).collect();
+    world.append(ACME, "in", &records);
+    let mut settings = config();
+    (settings.buffer_bytes, settings.commit_interval) = (300_000, std::time::Duration::from_secs(1));
+    let worker = world.worker_with("w", settings);
+    let mut pipeline = simple("work", "");
+    pipeline.spec.batch.records = 1;
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    let commits = worker.metric("bulkhead_commit_seconds", &[]).unwrap_or(0.0);
+    assert!(commits >= 1.0 && commits <= f64::from(BATCHES / 3), "{commits} commits for {BATCHES} batches");
+}
