@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 /// How long a poll may wait where nothing else is to be done.
 const POLL: Duration = Duration::from_millis(100);
@@ -55,6 +56,8 @@ struct Live {
     paused: bool,
     full_since: Option<Instant>,
     looked_at: Instant,
+    /// The question for the ends of the inputs, while it is open.
+    asked: Option<JoinHandle<Result<Vec<Vec<i64>>, LogError>>>,
     /// Polls in a row that failed.
     poll_failures: u32,
     /// The last look around found the log away.
@@ -166,6 +169,7 @@ impl SourceThread {
             paused: false,
             full_since: None,
             looked_at: Instant::now(),
+            asked: None,
             poll_failures: 0,
             log_away: false,
         })
@@ -308,20 +312,34 @@ impl SourceThread {
         let _ended = owned.batches.send((fetched, hold));
     }
 
-    /// What is done once a second: idle instances, lag.
+    /// What is done once a second: idle instances, lag. The ends are asked for on another thread, since a broker that is away can keep the
+    /// answer back for seconds, in which this one has partitions of other brokers to serve.
     fn look_around(&self, live: &mut Live) {
+        if let Some(asked) = live.asked.take_if(|asked| asked.is_finished()) {
+            let answer = self.tools.runtime.block_on(asked);
+            let panicked = |_| Err(LogError::new(Code::Internal, "asking for the ends of topics panicked"));
+            self.ends_known(live, answer.unwrap_or_else(panicked));
+        }
         if live.looked_at.elapsed() < LOOK_EVERY {
             return;
         }
         live.looked_at = Instant::now();
         let memory: usize = live.run.graph.stages.iter().map(|stage| stage.running.trim()).sum();
         self.state.metrics.guest_memory.set(memory as i64);
+        if live.asked.is_none() {
+            let (log, member) = (self.tools.log.clone(), live.incarnation.member.clone());
+            live.asked = Some(self.tools.runtime.spawn_blocking(move || log.ends(member.topics())));
+        }
+    }
+
+    /// Works out the lag. Committed positions are read after the ends, so that what came in between is no negative lag.
+    fn ends_known(&self, live: &mut Live, ends: Result<Vec<Vec<i64>>, LogError>) {
         for (source, position) in live.incarnation.positions() {
             if let Some(owned) = live.partitions.get_mut(&source) {
                 owned.position = owned.position.max(position);
             }
         }
-        let ends = match self.tools.log.ends(live.incarnation.member.topics()) {
+        let ends = match ends {
             Ok(ends) => ends,
             Err(error) => return self.look_failed(live, &error),
         };
