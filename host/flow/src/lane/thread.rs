@@ -151,12 +151,11 @@ impl LaneThread {
         }
         let mut open = Open { began: Some(Instant::now()), ..Open::default() };
         if let Err(outcome) = self.fill(writer, &mut open) {
-            let outcome = match writer.abort() {
-                Err(error) if !matches!(outcome, CommitOutcome::Fenced(Fenced::Writer)) => {
-                    CommitOutcome::Unknown(error)
-                }
-                _ => outcome,
-            };
+            // Nobody has tried to commit it, so it is not committed even where the abort fails; such a writer says so when it is to begin
+            // the next.
+            if let Err(error) = writer.abort() {
+                tracing::warn!(lane = self.lane.name, %error, "the abort failed too");
+            }
             return Some((open, outcome));
         }
         if open.batches.is_empty() {
