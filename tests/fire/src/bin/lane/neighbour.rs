@@ -54,12 +54,18 @@ pub(crate) fn strike(attack: Attack, kafka: &Kafka, mallory: &Tenant, rate: u32,
     }
     let to = Instant::now();
     strike.end()?;
+    // Records go on coming, since one that passes is what shows that all is well again.
+    let recovered = |sent: Option<u64>| {
+        mallory
+            .wait_status(attack.id(), "the attacker's pipeline to recover", |status| {
+                let all = sent.is_none() || status.lag == Some(0);
+                all && status.phase.as_deref() == Some("running")
+            })
+            .with_context(|| format!("after the attack `{}`", attack.name()))
+    };
+    recovered(None)?;
     let sent = feed.stop()?;
-    mallory
-        .wait_status(attack.id(), "the attacker's pipeline to recover", |status| {
-            status.lag == Some(0) && status.phase.as_deref() == Some("running")
-        })
-        .with_context(|| format!("after the attack `{}`", attack.name()))?;
+    recovered(Some(sent))?;
     let recovered_in = to.elapsed();
     ensure!(
         !attack.is_told() || said.iter().any(|said| said.contains("BH")),
