@@ -78,6 +78,10 @@ pub struct PipelineReport {
     pub partitions: u32,
     /// Committed since the worker's start.
     pub totals: Totals,
+    /// Bytes of its stages' state in the partitions that this worker owns, counted as
+    /// [`STATE_ENTRY_BYTES`](crate::limits::STATE_ENTRY_BYTES) says.
+    #[serde(default)]
+    pub state_bytes: u64,
     /// Partitions of each input that have a committed position.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
 }

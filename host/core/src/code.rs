@@ -74,6 +74,7 @@ codes! {
     TopicMissing = "BH0207", 422, "No such topic";
     LimitExceeded = "BH0208", 422, "Above a limit";
     FieldInvalid = "BH0209", 422, "Field not accepted";
+    GrantMissing = "BH0210", 422, "Grant missing";
 
     StageTrapped = "BH0301", 200, "Stage trapped";
     StageOutOfFuel = "BH0302", 200, "Record used up its fuel";
@@ -86,6 +87,8 @@ codes! {
     StageInit = "BH0309", 200, "Stage did not start";
     StateDependent = "BH0310", 200, "Fails only in company";
     PipelineBackoff = "BH0311", 200, "Pipeline fails always and is backing off";
+    StateFull = "BH0313", 200, "State full";
+    StateLost = "BH0314", 200, "State lost";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

@@ -55,11 +55,13 @@ pub enum GuestFaultKind {
     Misuse,
     /// The batch failed but each record alone passes.
     StateDependent,
+    /// The stage's state would have grown above its limit.
+    StateFull,
 }
 
 impl GuestFaultKind {
     /// All of them, for metrics and tests.
-    pub const ALL: [GuestFaultKind; 11] = [
+    pub const ALL: [GuestFaultKind; 12] = [
         Self::Trap,
         Self::OutOfFuel,
         Self::OutOfMemory,
@@ -71,6 +73,7 @@ impl GuestFaultKind {
         Self::Init,
         Self::Misuse,
         Self::StateDependent,
+        Self::StateFull,
     ];
 
     /// The name in metrics, dead letters and JSON.
@@ -87,6 +90,7 @@ impl GuestFaultKind {
             Self::Init => "init",
             Self::Misuse => "misuse",
             Self::StateDependent => "state-dependent",
+            Self::StateFull => "state-full",
         }
     }
 
@@ -103,6 +107,7 @@ impl GuestFaultKind {
             Self::Rejected => Code::RecordRejected,
             Self::Init => Code::StageInit,
             Self::StateDependent => Code::StateDependent,
+            Self::StateFull => Code::StateFull,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod code;
 pub mod columns;
 pub mod fault;
+pub mod grant;
 pub mod limits;
 pub mod manifest;
 pub mod name;

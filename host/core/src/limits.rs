@@ -85,3 +85,25 @@ pub const SETTINGS_BYTES_MAX: usize = 64 * KIB as usize;
 pub const REASON_BYTES_MAX: usize = 2 * KIB as usize;
 /// Bytes of batches and held outputs that one pipeline may keep in a worker; its partitions are paused above it.
 pub const PIPELINE_BUFFER_BYTES: u64 = 32 * MIB;
+/// Bytes of a stage's state in one partition where the manifest says only `state: {}`. Stops a stage that never deletes.
+pub const STATE_BYTES: u64 = 64 * MIB;
+/// The most that a manifest may ask for.
+pub const STATE_BYTES_MAX: u64 = 16 * 1024 * MIB;
+/// What an entry of the state counts beside its key and value: about what it costs to keep. Stops a million empty entries.
+pub const STATE_ENTRY_BYTES: u64 = 64;
+/// Bytes of a key of the state; at least one.
+pub const STATE_KEY_BYTES_MAX: usize = KIB as usize;
+/// Bytes of a value of the state.
+pub const STATE_VALUE_BYTES_MAX: usize = MIB as usize;
+/// Bytes that one scan of the state gives at most, each entry counted as [`STATE_ENTRY_BYTES`] says.
+pub const STATE_SCAN_BYTES_MAX: u64 = MIB;
+/// Bytes of state that a stage may write in one batch, entries counted as above: they stay in memory until their commit.
+pub const STATE_BATCH_BYTES_MAX: u64 = 32 * MIB;
+/// Milliseconds between two ticks of a stage where the manifest names none.
+pub const TICK_MS: u64 = 1_000;
+/// The shortest that a manifest may ask for. Stops a stage that does nothing but tick.
+pub const TICK_MS_MIN: u64 = 100;
+/// The longest.
+pub const TICK_MS_MAX: u64 = 3_600_000;
+/// A tick may burn as much fuel as this many records: it may close many windows at once.
+pub const TICK_FUEL_RECORDS: u32 = 100;

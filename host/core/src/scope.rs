@@ -91,6 +91,11 @@ impl TenantScope {
         GroupId(format!("_bulkhead.{}.{project}.{pipeline}", self.tenant))
     }
 
+    /// Where the state of a pipeline's stages is kept: one compacted topic, which no tenant can name, since no tenant's begins with `_`.
+    pub fn state_topic(&self, project: &ProjectId, pipeline: &PipelineName) -> PhysicalTopic {
+        PhysicalTopic(format!("_bulkhead.state.{}.{project}.{pipeline}", self.tenant))
+    }
+
     /// Where a module's bytes are kept.
     pub fn module(&self, digest: &ModuleDigest) -> ModuleKey {
         ModuleKey(format!("modules/{}/{}", self.tenant, digest.hex()))
@@ -149,5 +154,15 @@ mod tests {
         let group = scope.group(&"default".parse().unwrap(), &"flights".parse().unwrap());
         assert!(!group.as_str().starts_with(&scope.topic_prefix()));
         assert!("_bulkhead".parse::<TenantId>().is_err());
+    }
+
+    #[test]
+    fn state_lies_outside_every_tenant_prefix_and_fits_kafka() {
+        let long = "a".repeat(crate::name::NAME_BYTES_MAX);
+        let scope = TenantScope::assume(long.parse().unwrap());
+        let topic = scope.state_topic(&long.parse().unwrap(), &long.parse().unwrap());
+        assert!(!topic.as_str().starts_with(&scope.topic_prefix()));
+        assert_eq!(scope.topic_name(topic.as_str()), None);
+        assert!(topic.as_str().len() <= 249, "{}", topic.as_str().len());
     }
 }

@@ -55,6 +55,8 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let name = check.name(format!("{at}.name"), &raw.name);
     let module = check.name(format!("{at}.module"), &raw.module);
     let limits = check.limits(&at, &raw.limits);
+    let state = raw.state.as_ref().map(|state| check.state(&at, state));
+    let tick_ms = check.tick_ms(&at, raw.tick_ms);
     let settings = raw.config.unwrap_or(serde_json::Value::Null).to_string();
     if settings.len() > limits::SETTINGS_BYTES_MAX {
         let detail =
@@ -68,7 +70,7 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let outputs: Vec<_> =
         raw.outputs.into_iter().map(|(port, output)| build_output(check, index, &at, port, output)).collect();
     let outputs = outputs.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(StageSpec { name: name?, module: module?, settings, limits, inputs: Vec::new(), outputs })
+    Some(StageSpec { name: name?, module: module?, settings, limits, inputs: Vec::new(), outputs, state, tick_ms })
 }
 
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {

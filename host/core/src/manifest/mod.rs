@@ -76,6 +76,20 @@ pub struct StageSpec<M = ModuleDigest> {
     pub inputs: Vec<Feed>,
     /// Its outputs, in the order of the `to` index that it returns: by name.
     pub outputs: Vec<OutputSpec>,
+    /// The grant of a store of its own keys and values; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateSpec>,
+    /// Milliseconds between two ticks; `None` is [`limits::TICK_MS`]. Means nothing for a module that does not tick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick_ms: Option<u64>,
+}
+
+/// The grant of a stage's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateSpec {
+    /// Bytes at most in each source partition, counted as [`limits::STATE_ENTRY_BYTES`] says.
+    pub max_bytes: u64,
 }
 
 /// What feeds a stage.
@@ -159,6 +173,11 @@ impl fmt::Display for ManifestError {
 }
 
 impl<M> PipelineSpec<M> {
+    /// Whether any stage is granted state.
+    pub fn has_state(&self) -> bool {
+        self.stages.iter().any(|stage| stage.state.is_some())
+    }
+
     /// Every topic that the manifest names, with the field that names it: inputs, outputs and the dead-letter topic.
     pub fn topics(&self) -> Vec<(String, &TopicName)> {
         let mut topics: Vec<_> =
@@ -195,8 +214,8 @@ impl PipelineSpec<ModuleRef> {
                 });
                 continue;
             };
-            let StageSpec { name, settings, limits, inputs, outputs, .. } = stage;
-            stages.push(StageSpec { name, module, settings, limits, inputs, outputs });
+            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, .. } = stage;
+            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms });
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -335,6 +354,20 @@ impl Check {
                 given => given.unwrap_or(or.retries),
             },
         }
+    }
+
+    fn state(&mut self, at: &str, raw: &raw::RawState) -> StateSpec {
+        let (field, max) = (format!("{at}.state.maxBytes"), limits::STATE_BYTES_MAX);
+        StateSpec { max_bytes: self.limit(field, raw.max_bytes, limits::STATE_BYTES, max) }
+    }
+
+    fn tick_ms(&mut self, at: &str, given: Option<u64>) -> Option<u64> {
+        let allowed = limits::TICK_MS_MIN..=limits::TICK_MS_MAX;
+        if let Some(ms) = given.filter(|ms| !allowed.contains(ms)) {
+            let detail = format!("{ms} is outside {} to {}", limits::TICK_MS_MIN, limits::TICK_MS_MAX);
+            self.error(Code::LimitExceeded, format!("{at}.tickMs"), detail);
+        }
+        given
     }
 
     /// Says which names stand twice.

@@ -64,6 +64,14 @@ pub(super) struct RawStage {
     pub(super) outputs: BTreeMap<String, RawOutput>,
     #[serde(default)]
     pub(super) limits: RawLimits,
+    pub(super) state: Option<RawState>,
+    pub(super) tick_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawState {
+    pub(super) max_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -47,7 +47,7 @@ fn json_is_read_too() {
 
 #[test]
 fn every_mistake_has_its_code() {
-    let cases: [(&str, &str, Code); 12] = [
+    let cases: [(&str, &str, Code); 16] = [
         ("kind: Pipeline", "kind: Pipeline\ncolour: red", Code::UnknownField),
         ("module: enrich:v1", "module: enrich:v1\n    modul: x", Code::UnknownField),
         ("kind: Pipeline", "kind: [", Code::ManifestSyntax),
@@ -56,6 +56,10 @@ fn every_mistake_has_its_code() {
         ("{stage: last}", "{stage: lst}", Code::OutputUndeclared),
         ("config: {threshold: 15}", "limits: {memoryBytes: 999999999999}", Code::LimitExceeded),
         ("config: {threshold: 15}", "limits: {fuelPerRecord: 0}", Code::LimitExceeded),
+        ("config: {threshold: 15}", "state: {maxBytes: 99999999999999}", Code::LimitExceeded),
+        ("config: {threshold: 15}", "state: {bytes: 5}", Code::UnknownField),
+        ("config: {threshold: 15}", "tickMs: 99", Code::LimitExceeded),
+        ("config: {threshold: 15}", "tickMs: 3600001", Code::LimitExceeded),
         ("{topic: enriched}", "{topic: a/b}", Code::FieldInvalid),
         ("{topic: rest}", "{topic: a, stage: last}", Code::FieldInvalid),
         ("{time: 2013-01-01T00:00:00Z}", "{time: tomorrow}", Code::FieldInvalid),
@@ -108,4 +112,24 @@ fn the_manifest_that_the_page_shows_is_accepted() {
     let (_, from) = page.split_once("```yaml\n").unwrap();
     let (manifest, _) = from.split_once("```").unwrap();
     assert_eq!(parse(manifest).unwrap().name.as_str(), "flights");
+}
+
+#[test]
+fn state_is_granted_with_a_limit_and_only_where_it_is_named() {
+    let text = GOOD.replace("config: {threshold: 15}", "state: {}\n    tickMs: 250");
+    let spec = parse(&text).unwrap();
+    let first = spec.stages.iter().find(|stage| stage.name.as_str() == "first").unwrap();
+    assert_eq!((first.state, first.tick_ms), (Some(StateSpec { max_bytes: limits::STATE_BYTES }), Some(250)));
+    let last = spec.stages.iter().find(|stage| stage.name.as_str() == "last").unwrap();
+    assert_eq!((last.state, last.tick_ms), (None, None));
+    let asked = parse(&GOOD.replace("config: {threshold: 15}", "state: {maxBytes: 4096}")).unwrap();
+    assert!(asked.stages.iter().any(|stage| stage.state == Some(StateSpec { max_bytes: 4096 })));
+}
+
+/// A manifest of before must be the same text in the database, or applying it again would be a new revision.
+#[test]
+fn a_stage_without_new_fields_is_written_as_before() {
+    let spec = parse(GOOD).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
+    let json = serde_json::to_string(&spec).unwrap();
+    assert!(!json.contains("state") && !json.contains("tick"), "{json}");
 }
