@@ -171,6 +171,10 @@ impl Log for Injecting {
         self.log.ends(topics)
     }
 
+    fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {
+        self.log.written(topic, partition)
+    }
+
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
         self.log.committed(group, topics)
     }

@@ -43,6 +43,13 @@ pub trait Log: Send + Sync + 'static {
     /// at the moment. An empty list for a topic that is not there.
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError>;
 
+    /// The offset after the last record of a partition, those of open transactions included: once a read has come this far, no
+    /// transaction that was under way at the time of the call can add to what it found.
+    ///
+    /// # Errors
+    /// [`Code::TopicGone`]; [`Code::LogUnavailable`] where nobody leads the partition.
+    fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError>;
+
     /// The committed position of each partition of each topic, with open transactions waited for; `None` where there is none.
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError>;
 
@@ -80,6 +87,9 @@ pub struct TopicSpec {
     pub max_record_bytes: Option<u32>,
     /// How many brokers keep a copy; `None` for the log's default. The embedded log keeps one.
     pub replicas: Option<i32>,
+    /// Of records with the same key in a partition only the last needs to be kept, and that one whatever its age; a null value says
+    /// that there is none any more. Offsets then have gaps.
+    pub compacted: bool,
 }
 
 /// A topic as it is.
@@ -258,6 +268,18 @@ pub struct Block {
     pub outputs: Outputs,
     /// The topic for each value of `to`; rows of `None` are not written.
     pub targets: Arc<[Option<PhysicalTopic>]>,
+    /// The partition of every row, modulo the topic's; `None` for [`partition_of`] each.
+    pub partition: Option<i32>,
+}
+
+impl Block {
+    /// The partition of output `i`, made from `batch`, in a topic of `partitions`.
+    pub fn partition(&self, i: usize, batch: &RecordBatch, partitions: i32) -> i32 {
+        match self.partition {
+            Some(partition) => partition.rem_euclid(partitions),
+            None => partition_of(self.outputs.key(i, batch), batch.partition, partitions),
+        }
+    }
 }
 
 /// Positions of one group to commit.

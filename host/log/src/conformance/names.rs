@@ -59,7 +59,7 @@ impl Bench {
 
     /// A new topic.
     pub(super) fn make(&self, name: &str, partitions: i32) -> PhysicalTopic {
-        self.make_with(name, TopicSpec { partitions, max_record_bytes: None, replicas: None })
+        self.make_with(name, TopicSpec { partitions, max_record_bytes: None, replicas: None, compacted: false })
     }
 
     pub(super) fn make_with(&self, name: &str, spec: TopicSpec) -> PhysicalTopic {

@@ -89,7 +89,10 @@ pub fn outputs_inherit_from_their_source(bench: &Bench) {
     let targets: Arc<[_]> = Arc::from([Some(topic.clone()), None]);
     let mut second = Outputs::default();
     second.push(0, 0, *START_MS + 5, None, Some(b"second"));
-    let blocks = vec![Block { outputs, targets: Arc::clone(&targets) }, Block { outputs: second, targets }];
+    let blocks = vec![
+        Block { outputs, targets: Arc::clone(&targets), partition: None },
+        Block { outputs: second, targets, partition: None },
+    ];
     let held = Arc::new(Held { batch: Arc::new(batch), blocks });
 
     let mut writer = bench.writer("a");
@@ -149,7 +152,7 @@ pub fn a_topic_is_made_described_listed_and_deleted(bench: &Bench) {
     let topic = bench.topic("b.two");
     assert_eq!(bench.log.describe(&topic).expect("describe"), None);
     assert_eq!(bench.log.ends(std::slice::from_ref(&topic)).expect("ends"), [Vec::<i64>::new()]);
-    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(200_000), replicas: None };
+    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(200_000), replicas: None, compacted: false };
     bench.log.create_topic(&topic, &spec).expect("made");
     let again = bench.log.create_topic(&topic, &spec).unwrap_err();
     assert_eq!(again.code, Code::Conflict);

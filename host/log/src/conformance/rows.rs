@@ -33,7 +33,10 @@ impl Rows {
 
     pub(super) fn held(self, topic: &PhysicalTopic) -> Arc<Held> {
         let targets = Arc::from([Some(topic.clone())]);
-        Arc::new(Held { batch: Arc::new(self.batch), blocks: vec![Block { outputs: self.outputs, targets }] })
+        Arc::new(Held {
+            batch: Arc::new(self.batch),
+            blocks: vec![Block { outputs: self.outputs, targets, partition: None }],
+        })
     }
 }
 

@@ -90,7 +90,10 @@ pub fn a_full_batch_does_not_linger(bench: &Bench) {
 
 /// An output over its topic's limit is refused with the owner's name; the others go through without it.
 pub fn an_output_too_large_names_its_owner(bench: &Bench) {
-    let small = bench.make_with("small", TopicSpec { partitions: 1, max_record_bytes: Some(50_000), replicas: None });
+    let small = bench.make_with(
+        "small",
+        TopicSpec { partitions: 1, max_record_bytes: Some(50_000), replicas: None, compacted: false },
+    );
     let good = held(&small, 0, numbered("good", 0..3));
     let bad = held(&small, 0, ["fits".to_owned(), "B".repeat(60_000)]);
     let mut writer = bench.writer("a");

@@ -8,7 +8,10 @@ use crate::LogError;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{BytesColumn, Headers, NullColumn, RecordBatch};
 
+/// Offsets follow each other.
 const VERSION: u8 = 1;
+/// Offsets have gaps, where records were compacted away, and are written down.
+const VERSION_GAPS: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Where a blob is stored.
@@ -18,15 +21,19 @@ pub(super) struct Place {
     pub(super) topic: i64,
     /// Partition.
     pub(super) partition: i32,
-    /// Offset of the first record; the others follow without gaps.
+    /// Offset of the first record.
     pub(super) base: i64,
 }
 
 /// The blob of these records.
 pub(super) fn encode(place: Place, batch: &RecordBatch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes() + 128);
-    out.push(VERSION);
+    let gaps = batch.offsets.windows(2).any(|pair| pair[1] != pair[0] + 1);
+    out.push(if gaps { VERSION_GAPS } else { VERSION });
     put_len(&mut out, batch.len());
+    if gaps {
+        batch.offsets.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+    }
     for timestamp in &batch.timestamps {
         out.extend_from_slice(&timestamp.to_le_bytes());
     }
@@ -63,22 +70,24 @@ fn read(place: Place, blob: &[u8]) -> Option<RecordBatch> {
         return None;
     }
     let mut input = Input(body);
-    if input.take(1)? != [VERSION] {
-        return None;
-    }
+    let version = input.take(1)?[0];
     let rows = input.len()?;
-    let timestamps = input.take(rows.checked_mul(8)?)?.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    let offsets = match version {
+        VERSION => (place.base..place.base.checked_add(i64::try_from(rows).ok()?)?).collect(),
+        VERSION_GAPS => input.numbers(rows)?,
+        _ => return None,
+    };
+    let timestamps = input.numbers(rows)?;
     let keys = input.nullable()?;
     let values = input.nullable()?;
     let record_ends = input.ends()?;
     let names = BytesColumn { ends: input.ends()?, data: input.bytes()? };
     let headers = Headers { record_ends, names, values: input.nullable()? };
     let whole = keys.len() == rows && values.len() == rows && headers.names.len() == headers.values.len();
-    let rows = i64::try_from(rows).ok()?;
     (whole && input.0.is_empty()).then(|| RecordBatch {
         topic: 0,
         partition: place.partition,
-        offsets: (place.base..place.base + rows).collect(),
+        offsets,
         timestamps,
         keys,
         values,
@@ -132,6 +141,10 @@ impl<'a> Input<'a> {
         usize::try_from(u32::from_le_bytes(bytes)).ok()
     }
 
+    fn numbers(&mut self, count: usize) -> Option<Vec<i64>> {
+        Some(self.take(count.checked_mul(8)?)?.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+    }
+
     fn bytes(&mut self) -> Option<Vec<u8>> {
         let len = self.len()?;
         Some(self.take(len)?.to_vec())
@@ -163,6 +176,9 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were() {
         assert_eq!(decode(PLACE, &encode(PLACE, &sample())).unwrap(), sample());
+        let mut gaps = sample();
+        gaps.offsets = vec![40, 52];
+        assert_eq!(decode(PLACE, &encode(PLACE, &gaps)).unwrap(), gaps);
         let empty = RecordBatch { partition: 1, ..RecordBatch::default() };
         assert_eq!(decode(PLACE, &encode(PLACE, &empty)).unwrap(), empty);
     }

@@ -6,6 +6,7 @@
 
 mod assign;
 mod block;
+mod compact;
 mod fetch;
 mod group;
 mod reader;
@@ -15,6 +16,7 @@ mod store;
 mod topics;
 mod writer;
 
+use self::compact::Compaction;
 use self::fetch::Cursor;
 use self::group::Groups;
 use self::store::{Store, TopicRow};
@@ -26,6 +28,7 @@ use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::scope::{GroupId, PhysicalTopic, TransactionalId};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +51,7 @@ struct Shared {
     store: Store,
     topics: Topics,
     groups: Groups,
+    compaction: Mutex<Compaction>,
 }
 
 impl EmbeddedLog {
@@ -59,7 +63,8 @@ impl EmbeddedLog {
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         let store = Store::open(folder)?;
         let topics = Topics::load(&store)?;
-        Ok(Self { shared: Arc::new(Shared { store, topics, groups: Groups::default() }) })
+        let (groups, compaction) = (Groups::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { store, topics, groups, compaction }) })
     }
 }
 
@@ -72,7 +77,8 @@ impl Log for EmbeddedLog {
         let max_record_bytes = spec.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
         let mut write = self.shared.store.writing();
         let name = topic.as_str();
-        let id = write.transaction(|tx| store::insert_topic(tx, name, spec.partitions, max_record_bytes))?;
+        let id =
+            write.transaction(|tx| store::insert_topic(tx, name, spec.partitions, max_record_bytes, spec.compacted))?;
         let Some(id) = id else {
             return Err(LogError::new(Code::Conflict, format!("topic {name} exists already")));
         };
@@ -81,6 +87,7 @@ impl Log for EmbeddedLog {
             id,
             name: name.to_owned(),
             max_record_bytes: max_record_bytes as usize,
+            compacted: spec.compacted,
             ends,
         }));
         Ok(())
@@ -114,6 +121,16 @@ impl Log for EmbeddedLog {
             .iter()
             .map(|topic| self.shared.topics.find(topic).map(|topic| topic.ends()).unwrap_or_default())
             .collect())
+    }
+
+    fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {
+        let topic = self.shared.topics.get(topic)?;
+        // Waits for a commit in progress: what it writes is shown with it.
+        let _no_commit = self.shared.store.writing();
+        if (0..topic.partitions()).contains(&partition) {
+            return Ok(topic.end(partition));
+        }
+        Err(LogError::new(Code::NotFound, format!("topic {} has no partition {partition}", topic.name)))
     }
 
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The database's name in its folder.
 pub(super) const DATABASE: &str = "log.sqlite";
 const LOCK: &str = "log.lock";
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Large pages, because rows are large; a checkpoint about every 64 MiB; durable at every commit.
 const WRITER_PRAGMAS: &str = "
@@ -32,7 +32,7 @@ const TABLES: &str = "
     BEGIN;
     CREATE TABLE topics (
         id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
-        partitions INTEGER NOT NULL, max_record_bytes INTEGER NOT NULL
+        partitions INTEGER NOT NULL, max_record_bytes INTEGER NOT NULL, compacted INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE ends (
         topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
@@ -46,7 +46,15 @@ const TABLES: &str = "
         consumer TEXT NOT NULL, topic INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY (consumer, topic, partition)
     ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
+    COMMIT;
+";
+
+/// From version 1, which knew no compaction.
+const FROM_1: &str = "
+    BEGIN;
+    ALTER TABLE topics ADD COLUMN compacted INTEGER NOT NULL DEFAULT 0;
+    PRAGMA user_version = 2;
     COMMIT;
 ";
 
@@ -85,6 +93,7 @@ pub(super) fn open_writer(folder: &Path) -> Result<Connection, LogError> {
     let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| database(&error))?;
     match version {
         0 => conn.execute_batch(TABLES).map_err(|error| database(&error))?,
+        1 => conn.execute_batch(FROM_1).map_err(|error| database(&error))?,
         VERSION => {}
         newer => {
             let text =

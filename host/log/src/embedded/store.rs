@@ -41,6 +41,7 @@ pub(super) struct TopicRow {
     pub(super) id: i64,
     pub(super) name: String,
     pub(super) max_record_bytes: usize,
+    pub(super) compacted: bool,
     /// Where each partition goes on.
     pub(super) ends: Vec<i64>,
 }
@@ -74,8 +75,9 @@ impl Store {
 
     pub(super) fn topics(&self) -> Result<Vec<TopicRow>, LogError> {
         self.reading(|conn| {
-            let mut topics =
-                conn.prepare_cached("SELECT id, name, partitions, max_record_bytes FROM topics").map_err(db)?;
+            let mut topics = conn
+                .prepare_cached("SELECT id, name, partitions, max_record_bytes, compacted FROM topics")
+                .map_err(db)?;
             let mut ends = conn.prepare_cached("SELECT partition, next FROM ends WHERE topic = ?1").map_err(db)?;
             let mut rows = topics.query([]).map_err(db)?;
             let mut found = Vec::new();
@@ -158,9 +160,11 @@ pub(super) fn insert_topic(
     name: &str,
     partitions: i32,
     bytes: u32,
+    compacted: bool,
 ) -> Result<Option<i64>, LogError> {
-    let sql = "INSERT INTO topics (name, partitions, max_record_bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    let made = tx.execute(sql, params![name, partitions, bytes]).map_err(db)?;
+    let sql = "INSERT INTO topics (name, partitions, max_record_bytes, compacted) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT DO NOTHING";
+    let made = tx.execute(sql, params![name, partitions, bytes, compacted]).map_err(db)?;
     Ok((made == 1).then(|| tx.last_insert_rowid()))
 }
 
@@ -181,6 +185,19 @@ pub(super) fn insert_batch(tx: &Transaction<'_>, place: Place, batch: &RecordBat
     let data = block::encode(place, batch);
     let mut statement = tx.prepare_cached(sql).map_err(db)?;
     statement.execute(params![place.topic, place.partition, place.base, last, newest, data]).map_err(db)?;
+    Ok(())
+}
+
+/// Removes the runs of records whose last one lies in this range.
+pub(super) fn delete_batches(
+    tx: &Transaction<'_>,
+    topic: i64,
+    partition: i32,
+    last: std::ops::RangeInclusive<i64>,
+) -> Result<(), LogError> {
+    let sql = "DELETE FROM batches WHERE topic = ?1 AND partition = ?2 AND last BETWEEN ?3 AND ?4";
+    let mut statement = tx.prepare_cached(sql).map_err(db)?;
+    statement.execute(params![topic, partition, last.start(), last.end()]).map_err(db)?;
     Ok(())
 }
 
@@ -216,7 +233,7 @@ pub(super) fn delete_positions(tx: &Transaction<'_>, group: &str) -> Result<(), 
 fn topic_row(row: &Row<'_>) -> rusqlite::Result<TopicRow> {
     let (partitions, bytes): (u32, u32) = (row.get(2)?, row.get(3)?);
     let ends = vec![0; partitions as usize];
-    Ok(TopicRow { id: row.get(0)?, name: row.get(1)?, max_record_bytes: bytes as usize, ends })
+    Ok(TopicRow { id: row.get(0)?, name: row.get(1)?, max_record_bytes: bytes as usize, compacted: row.get(4)?, ends })
 }
 
 fn corrupt() -> LogError {

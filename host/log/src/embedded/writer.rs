@@ -5,6 +5,7 @@
 use super::Shared;
 use super::assign::TopicPartition;
 use super::block::Place;
+use super::compact;
 use super::group::Group;
 use super::reader::Member;
 use super::store::{WriteSide, insert_batch, set_end, set_position};
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Records, and bytes, of one stored run at most: what a reader decodes at once.
-const RUN_RECORDS: usize = 5_000;
-const RUN_BYTES: usize = 1 << 20;
+pub(super) const RUN_RECORDS: usize = 5_000;
+pub(super) const RUN_BYTES: usize = 1 << 20;
 
 /// A transactional producer.
 pub(super) struct EmbeddedWriter {
@@ -111,10 +112,11 @@ impl Writer for EmbeddedWriter {
 
     fn commit(&mut self, positions: &[GroupPositions], _timeout: Duration) -> CommitOutcome {
         let rows = std::mem::take(&mut self.rows);
-        match self.commit_rows(&rows, positions) {
-            Ok(()) => CommitOutcome::Committed,
-            Err(outcome) => outcome,
+        if let Err(outcome) = self.commit_rows(&rows, positions) {
+            return outcome;
         }
+        compact::step(&self.shared, rows.iter().flat_map(|rows| rows.targets.iter().flatten().flatten()));
+        CommitOutcome::Committed
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
@@ -161,7 +163,8 @@ pub(super) fn append(
     }
     write.transaction(|tx| {
         for i in 0..outputs.len() {
-            runs.push(tx, topic, outputs, i, batch)?;
+            let partition = crate::partition_of(outputs.key(i, batch), batch.partition, topic.partitions());
+            runs.push(tx, (topic, partition), outputs, i, batch)?;
         }
         runs.flush(tx)
     })?;
@@ -185,7 +188,8 @@ fn write_rows<'a>(
             for (block, topics) in row.held.blocks.iter().zip(&row.targets) {
                 for i in 0..block.outputs.len() {
                     if let Some(topic) = &topics[block.outputs.to[i] as usize] {
-                        runs.push(tx, topic, &block.outputs, i, &row.held.batch)?;
+                        let partition = block.partition(i, &row.held.batch, topic.partitions());
+                        runs.push(tx, (topic, partition), &block.outputs, i, &row.held.batch)?;
                     }
                 }
             }
@@ -230,13 +234,12 @@ impl Runs {
     fn push(
         &mut self,
         tx: &Transaction<'_>,
-        topic: &Arc<Topic>,
+        (topic, partition): (&Arc<Topic>, i32),
         outputs: &Outputs,
         i: usize,
         batch: &RecordBatch,
     ) -> Result<(), LogError> {
         let key = outputs.key(i, batch);
-        let partition = crate::partition_of(key, batch.partition, topic.partitions());
         let run = self.0.entry((topic.id, partition)).or_insert_with(|| Run {
             topic: Arc::clone(topic),
             next: topic.end(partition),

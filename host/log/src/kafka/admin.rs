@@ -50,6 +50,9 @@ pub(super) fn create_topic(client: &Client, topic: &str, spec: &TopicSpec) -> Re
         if let Some(limit) = &limit {
             rd::rd_kafka_NewTopic_set_config(new, c"max.message.bytes".as_ptr(), limit.as_ptr());
         }
+        if spec.compacted {
+            rd::rd_kafka_NewTopic_set_config(new, c"cleanup.policy".as_ptr(), c"compact".as_ptr());
+        }
         let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS;
         let event = client.request(&doing, api, ADMIN_TIMEOUT, |rk, options, queue| {
             let mut list = [new];

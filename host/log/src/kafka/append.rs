@@ -87,7 +87,7 @@ impl Appender {
     ) -> Result<(), LogError> {
         let call = Call::default();
         // What librdkafka does not copy is kept by this frame, which waits for all records.
-        let block = Block { outputs: outputs.clone(), targets: Arc::from([Some(topic.clone())]) };
+        let block = Block { outputs: outputs.clone(), targets: Arc::from([Some(topic.clone())]), partition: None };
         let (client, sent) = self.send(shared, topic, &block, batch, &call)?;
         let written = call.wait();
         let doing = format!("writing to topic {topic}");

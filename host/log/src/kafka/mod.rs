@@ -91,6 +91,10 @@ impl Log for KafkaLog {
         offsets::ends(&self.shared.admin, &names(topics))
     }
 
+    fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {
+        offsets::written(&self.shared.admin, topic.as_str(), partition)
+    }
+
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
         offsets::committed(&self.shared.admin, group.as_str(), &names(topics))
     }

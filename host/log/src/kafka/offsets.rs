@@ -33,15 +33,22 @@ pub(super) const UNKNOWN_END: i64 = -1;
 /// Asks for offsets: each element's `offset` is [`EARLIEST`], [`LATEST`] or a time in milliseconds, and is replaced by the answer.
 /// Errors of single partitions are in the elements.
 pub(super) fn list(client: &Client, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
+    list_as(client, partitions, rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED)
+}
+
+fn list_as(
+    client: &Client,
+    partitions: &Partitions,
+    isolation: rd::rd_kafka_IsolationLevel_t,
+) -> Result<Vec<Partition>, LogError> {
     if partitions.len() == 0 {
         return Ok(Vec::new());
     }
     let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
     let event = client.request("listing offsets", api, ADMIN_TIMEOUT, |rk, options, queue| {
-        let committed = rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
         // SAFETY: options and queue are the request's; the list is copied.
         unsafe {
-            let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_isolation_level(options, committed));
+            let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_isolation_level(options, isolation));
             rd::rd_kafka_ListOffsets(rk, partitions.as_ptr(), options, queue);
         }
     })?;
@@ -72,6 +79,25 @@ pub(super) fn ends(client: &Client, topics: &[&str]) -> Result<Vec<Vec<i64>>, Lo
             return Ok(topics.iter().zip(&shapes).map(of).collect());
         }
         std::thread::sleep(LEADER_POLL);
+    }
+}
+
+/// The offset after the last record of a partition, those of open transactions included.
+pub(super) fn written(client: &Client, topic: &str, partition: i32) -> Result<i64, LogError> {
+    let mut asked = Partitions::new();
+    asked.add(topic, partition, LATEST);
+    let all = rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED;
+    match list_as(client, &asked, all)?.into_iter().next() {
+        Some(answer) if answer.error == 0 => Ok(answer.offset),
+        Some(answer) if GONE.contains(&answer.error) => Err(super::topics::gone(topic)),
+        Some(answer) if meaning(answer.error) == Code::PartitionLeaderless => {
+            Err(LogError::new(Code::LogUnavailable, format!("nobody leads partition {partition} of topic {topic}")))
+        }
+        Some(answer) => {
+            let doing = format!("asking for the end of topic {topic}");
+            Err(client.error(&doing, &NativeError::of(answer.error)))
+        }
+        None => Err(LogError::new(Code::LogUnavailable, "listing offsets: an empty answer")),
     }
 }
 

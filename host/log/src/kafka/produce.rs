@@ -6,7 +6,7 @@
 use super::client::Client;
 use super::native::{ErrorCode, NativeError, c_name, code};
 use super::topics::TopicCache;
-use crate::{Block, LogError, TopicInfo, partition_of, record_bytes};
+use crate::{Block, LogError, TopicInfo, record_bytes};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::scope::PhysicalTopic;
@@ -166,7 +166,7 @@ impl Target {
     }
 
     pub(super) fn partition(&self, block: &Block, i: usize, batch: &RecordBatch) -> i32 {
-        partition_of(block.outputs.key(i, batch), batch.partition, self.partitions)
+        block.partition(i, batch, self.partitions)
     }
 
     /// Whether the queue must be empty before this record, so that what goes into one request stays below the topic's limit.
