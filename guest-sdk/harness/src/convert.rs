@@ -3,6 +3,7 @@
 //! Must never: fill in what a guest left out; that is for the columns' own accessors.
 
 use bulkhead_core::columns::{Action, Outcome, RecordBatch};
+use bulkhead_core::grant::Capability;
 use bulkhead_engine::StageConfig;
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Emitted, Rejected, Report};
@@ -16,6 +17,8 @@ pub(crate) fn config(case: &Case, limits: bulkhead_core::limits::StageLimits) ->
         outputs: case.outputs.clone(),
         settings: case.settings.clone(),
         limits,
+        // A case needs no manifest.
+        grants: Capability::ALL.iter().copied().collect(),
     }
 }
 

@@ -39,7 +39,31 @@ pub(crate) fn lift(
     ports: usize,
     limits: &StageLimits,
 ) -> Result<Outcome, GuestFault> {
-    let outputs = lift_outputs(outcome.outputs);
+    let outputs = lift_checked(outcome.outputs, records, ports, limits)?;
+    check_exceptions(&outcome.exceptions, records)?;
+    let exceptions = outcome.exceptions.into_iter().map(lift_exception).collect();
+    Ok(Outcome { outputs, exceptions })
+}
+
+/// The outputs of a tick, checked: they are made from one row, of which nothing can be inherited.
+///
+/// # Errors
+/// The first rule or limit that they break.
+pub(crate) fn lift_tick(outputs: wit::Outputs, ports: usize, limits: &StageLimits) -> Result<Outputs, GuestFault> {
+    let outputs = lift_checked(outputs, 1, ports, limits)?;
+    if outputs.inherit.iter().any(|bits| *bits != 0) {
+        return Err(malformed("outputs.inherit must be 0 in a tick, which has no record to inherit from"));
+    }
+    Ok(outputs)
+}
+
+fn lift_checked(
+    outputs: wit::Outputs,
+    records: usize,
+    ports: usize,
+    limits: &StageLimits,
+) -> Result<Outputs, GuestFault> {
+    let outputs = lift_outputs(outputs);
     if outputs.len() > limits.output_records as usize {
         return Err(too_large(format!("{} outputs where {} are allowed", outputs.len(), limits.output_records)));
     }
@@ -47,9 +71,7 @@ pub(crate) fn lift(
         return Err(too_large(format!("{} bytes where {} are allowed", outputs.bytes(), limits.output_bytes)));
     }
     outputs.check(records, ports).map_err(|broken| malformed(broken.to_string()))?;
-    check_exceptions(&outcome.exceptions, records)?;
-    let exceptions = outcome.exceptions.into_iter().map(lift_exception).collect();
-    Ok(Outcome { outputs, exceptions })
+    Ok(outputs)
 }
 
 pub(crate) fn too_large(message: impl Into<String>) -> GuestFault {

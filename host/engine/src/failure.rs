@@ -2,6 +2,7 @@
 //!
 //! Must never: call the guest's doing ours, which would retry it for ever, or ours the guest's, which would cost its record.
 
+use crate::capability::state::StateError;
 use crate::columns::{malformed, too_large};
 use crate::log::{cut, printable};
 use crate::settings::BACKTRACE_FRAMES_MAX;
@@ -71,6 +72,9 @@ fn host_fault(error: &Error) -> Option<HostFault> {
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return Some(HostFault::new(Code::Unavailable, format!("no room for another guest: {error:#}")));
     }
+    if let Some(StateError::Host(fault)) = error.downcast_ref() {
+        return Some(fault.clone());
+    }
     let ours =
         error.downcast_ref::<std::io::Error>().is_some() || error.downcast_ref::<wasmtime::OutOfMemory>().is_some();
     ours.then(|| HostFault::new(Code::Internal, format!("the sandbox failed: {error:#}")))
@@ -82,6 +86,9 @@ fn guest_fault(error: &Error, state: &State) -> GuestFault {
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return GuestFault::new(GuestFaultKind::Trap, format!("the stage ended itself with status {}", exit.0));
+    }
+    if let Some(StateError::Full(words)) = error.downcast_ref() {
+        return GuestFault::new(GuestFaultKind::StateFull, words.clone());
     }
     let cause = error.root_cause().to_string();
     if cause.contains(TOO_MUCH_DATA) {

@@ -3,15 +3,20 @@
 //! Must never: be called again after a call that failed or was dropped: its memory may be half way through something.
 
 use crate::bindings::Guest;
-use crate::bindings::bulkhead::stage::types::Config;
+use crate::bindings::bulkhead::stage::types::{Config, Outputs as WitOutputs};
+use crate::capability::state::StateStore;
 use crate::failure::{Failure, classify, is_out_of_fuel};
 use crate::module::Stage;
 use crate::state::{HANDLES_MAX, State};
 use crate::{columns, meter};
 use bulkhead_core::code::Code;
-use bulkhead_core::columns::{Outcome, RecordBatch};
+use bulkhead_core::columns::{Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
-use bulkhead_core::limits::{REASON_BYTES_MAX, StageLimits};
+use bulkhead_core::limits::{
+    REASON_BYTES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, StageLimits, TICK_FUEL_RECORDS,
+};
+use std::sync::Arc;
+use wasmtime::component::{ComponentType, Lower, TypedFunc};
 use wasmtime::{AsContextMut, Error, Store};
 
 /// Bytes beyond a stage's output limit that may cross from the guest in one call, for reasons and log lines.
@@ -40,10 +45,31 @@ pub struct Processed {
     pub fuel: u64,
 }
 
+/// What a tick came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticked {
+    /// Outputs, checked; each made from row 0 of a batch that holds nothing but the time.
+    pub outputs: Outputs,
+    /// Fuel burnt.
+    pub fuel: u64,
+}
+
+/// The contract's `moment`.
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+struct Moment {
+    topic: u16,
+    partition: i32,
+    now: i64,
+}
+
+type Ticker = TypedFunc<(Moment,), (WitOutputs,)>;
+
 /// A guest with its own memory, ready for a batch.
 pub struct Instance {
     store: Store<State>,
     guest: Guest,
+    ticker: Option<Ticker>,
     stage: Stage,
     /// False while a call is under way, and for ever after one that did not end well.
     usable: bool,
@@ -64,18 +90,24 @@ impl Instance {
     pub(crate) async fn start(stage: &Stage, mode: Mode) -> Result<Self, Failure> {
         let limits = &stage.config().limits;
         let mut store = stage.store(mode);
-        let crossing = limits.output_bytes.saturating_add(CROSSING_BYTES_EXTRA);
+        // A value of the state crosses whatever the stage may put out.
+        let crossing = limits.output_bytes.max((STATE_KEY_BYTES_MAX + STATE_VALUE_BYTES_MAX) as u64);
+        let crossing = crossing.saturating_add(CROSSING_BYTES_EXTRA);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(usize::try_from(crossing).unwrap_or(usize::MAX));
         store.set_max_component_handles(HANDLES_MAX);
         if let Err(error) = meter::begin_init(store.as_context_mut()) {
             return Err(Failure::early(HostFault::new(Code::Internal, format!("no fuel for a guest: {error:#}"))));
         }
-        let guest = match stage.pre().instantiate_async(&mut store).await {
-            Ok(guest) => guest,
+        let (started, guest) = match stage.pre().start(&mut store).await {
+            Ok(started) => started,
             Err(error) => return Err(failed_init(&mut store, &error)),
         };
-        let mut instance = Self { store, guest, stage: stage.clone(), usable: true, init_fuel: 0 };
+        let ticker = match stage.ticker().map(|ticker| started.get_typed_func(&mut store, ticker)).transpose() {
+            Ok(ticker) => ticker,
+            Err(error) => return Err(failed_init(&mut store, &error)),
+        };
+        let mut instance = Self { store, guest, ticker, stage: stage.clone(), usable: true, init_fuel: 0 };
         instance.init().await?;
         Ok(instance)
     }
@@ -102,6 +134,12 @@ impl Instance {
         }
     }
 
+    /// Lends the guest its keys and values for the next call, and only for that.
+    pub fn with_state(&mut self, state: Arc<dyn StateStore>) -> &mut Self {
+        self.store.data_mut().lent = Some(state);
+        self
+    }
+
     /// Gives the guest a batch. The future may be polled from any thread, inside a tokio runtime. It yields each
     /// [`YIELD_INTERVAL_FUEL`](crate::YIELD_INTERVAL_FUEL) or so; dropping it ends the guest, and the instance with it. An empty batch is
     /// not given to the guest.
@@ -118,13 +156,53 @@ impl Instance {
             self.call(batch).await?
         };
         self.usable = true;
+        self.store.data_mut().lent = None;
         Ok(processed)
     }
 
-    async fn call(&mut self, batch: &RecordBatch) -> Result<Processed, Failure> {
+    /// Tells the guest the time, for one partition of its input `topic`. Runs as [`Instance::process`] does, for at most the fuel of
+    /// [`TICK_FUEL_RECORDS`] records.
+    ///
+    /// # Errors
+    /// A guest's fault, which no record is to blame for, or the host's, [`Code::Internal`] where the stage does not tick.
+    pub async fn tick(&mut self, topic: u16, partition: i32, now: i64) -> Result<Ticked, Failure> {
+        let Some(ticker) = self.ticker.filter(|_| std::mem::replace(&mut self.usable, false)) else {
+            let words = "a tick of a stage without one, or on an instance that failed";
+            return Err(Failure::early(HostFault::new(Code::Internal, words)));
+        };
+        let config = self.stage.config();
+        let (limits, ports) = (config.limits, config.outputs.len());
+        self.forgive();
+        let fuel = limits.fuel_per_record.saturating_mul(TICK_FUEL_RECORDS.into());
+        if let Err(error) = meter::begin_tick(self.store.as_context_mut(), fuel) {
+            return Err(Failure::early(HostFault::new(Code::Internal, format!("no fuel for a tick: {error:#}"))));
+        }
+        let returned = ticker.call_async(&mut self.store, (Moment { topic, partition, now },)).await;
+        self.flush();
+        let (outputs,) = match returned {
+            Ok(outputs) => outputs,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let fuel = meter::finished(&mut self.store);
+        let outputs = columns::lift_tick(outputs, ports, &limits).map_err(|fault| Failure {
+            fault: fault.into(),
+            record: None,
+            fuel,
+        })?;
+        self.usable = true;
+        self.store.data_mut().lent = None;
+        Ok(Ticked { outputs, fuel })
+    }
+
+    /// What happened in an earlier call explains nothing in this one.
+    fn forgive(&mut self) {
         let state = self.store.data_mut();
         state.memory.forgive();
         state.stderr.begin_record();
+    }
+
+    async fn call(&mut self, batch: &RecordBatch) -> Result<Processed, Failure> {
+        self.forgive();
         let records = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         if let Err(error) = meter::begin_batch(self.store.as_context_mut(), records) {
             return Err(Failure::early(HostFault::new(Code::Internal, format!("no fuel for a batch: {error:#}"))));

@@ -24,11 +24,12 @@ mod module;
 mod settings;
 mod state;
 
+pub use capability::state::{StateError, StateStore};
 pub use compiler::compiler_main;
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};
 pub use engine::{Engine, Inspection, Refusal};
 pub use failure::Failure;
-pub use instance::{Instance, Mode, Processed};
+pub use instance::{Instance, Mode, Processed, Ticked};
 pub use log::{GuestLog, LOG_LINE_BYTES_MAX, LOG_LINES_BURST, LOG_LINES_PER_SECOND, Level};
 pub use meter::{INIT_FUEL_MAX, YIELD_INTERVAL_FUEL};
 pub use module::{Module, Stage, StageConfig};

@@ -91,6 +91,11 @@ pub(crate) fn begin_batch(store: StoreContextMut<'_, State>, records: u32) -> Re
     begin(store, records, all, all.saturating_add(cap))
 }
 
+/// Before a tick, which may burn `fuel` and marks nothing.
+pub(crate) fn begin_tick(store: StoreContextMut<'_, State>, fuel: u64) -> Result<()> {
+    begin(store, 0, fuel, fuel)
+}
+
 fn begin(mut store: StoreContextMut<'_, State>, records: u32, granted: u64, budget: u64) -> Result<()> {
     let meter = &mut store.data_mut().meter;
     meter.records = records;

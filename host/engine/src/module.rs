@@ -9,11 +9,16 @@ use crate::log::{GuestLog, LogGate};
 use crate::state::State;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, HostFault};
+use bulkhead_core::grant::{self, Grants};
 use bulkhead_core::limits::StageLimits;
 use bulkhead_core::name::ModuleDigest;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use wasmtime::Store;
+use wasmtime::component::ComponentExportIndex;
+
+/// The interface that a stage exports to act on time.
+const TICKER: &str = "bulkhead:stage/ticker@0.1.0";
 
 /// A component, compiled and linked. Cheap to clone; shared by all stages that use it, since code holds no state.
 #[derive(Clone)]
@@ -26,6 +31,8 @@ pub(crate) struct Linked {
     pre: GuestPre<State>,
     interval: Option<NonZeroU64>,
     memory_bytes_max: u64,
+    /// Its `tick`, where it acts on time.
+    ticker: Option<ComponentExportIndex>,
 }
 
 /// What a stage is told about itself, and what it may use.
@@ -43,6 +50,8 @@ pub struct StageConfig {
     pub settings: String,
     /// What it may use.
     pub limits: StageLimits,
+    /// What it was granted.
+    pub grants: Grants,
 }
 
 /// A module with the configuration of one stage. Cheap to clone.
@@ -60,7 +69,10 @@ impl Linked {
         interval: Option<NonZeroU64>,
         memory_bytes_max: u64,
     ) -> Self {
-        Self { digest, pre, interval, memory_bytes_max }
+        let component = pre.instance_pre().component();
+        let ticker = component.get_export_index(None, TICKER);
+        let ticker = ticker.and_then(|ticker| component.get_export_index(Some(&ticker), "tick"));
+        Self { digest, pre, interval, memory_bytes_max, ticker }
     }
 
     /// Names of the interfaces that the component imports.
@@ -95,7 +107,8 @@ impl Module {
     /// A stage of this module. Its lines, those of stdout and stderr too, go to `log`, rationed for all its instances together.
     ///
     /// # Errors
-    /// A host fault with [`Code::LimitExceeded`] where the limits are above [`StageLimits::MAX`] or above what the pool has room for.
+    /// A host fault with [`Code::LimitExceeded`] where the limits are above [`StageLimits::MAX`] or above what the pool has room for;
+    /// [`Code::GrantMissing`] where it imports what it was not granted.
     pub fn stage(&self, config: StageConfig, log: Arc<dyn GuestLog>) -> Result<Stage, Fault> {
         let limits = &config.limits;
         let memory_bytes_max = StageLimits::MAX.memory_bytes.min(self.inner.memory_bytes_max);
@@ -110,6 +123,12 @@ impl Module {
                 let message = format!("stage {}: {name} is {value}, at most {max} is allowed", config.stage);
                 return Err(HostFault::new(Code::LimitExceeded, message).into());
             }
+        }
+        let imports = self.inner.imports();
+        if let Some(missing) = grant::missing(imports.iter().map(String::as_str), &config.grants).first() {
+            let (import, field) = (missing.import(), missing.field());
+            let message = format!("stage {}: its module imports `{import}`, which needs `{field}`", config.stage);
+            return Err(HostFault::new(Code::GrantMissing, message).into());
         }
         Ok(Stage { module: Arc::clone(&self.inner), config: Arc::new(config), log: Arc::new(LogGate::new(log)) })
     }
@@ -133,6 +152,15 @@ impl Stage {
     /// The digest of the component's bytes.
     pub fn digest(&self) -> ModuleDigest {
         self.module.digest
+    }
+
+    /// Whether it acts on time: [`Instance::tick`].
+    pub fn ticks(&self) -> bool {
+        self.module.ticker.is_some()
+    }
+
+    pub(crate) fn ticker(&self) -> Option<&ComponentExportIndex> {
+        self.module.ticker.as_ref()
     }
 
     pub(crate) fn config(&self) -> &StageConfig {

@@ -2,7 +2,7 @@
 //!
 //! Must never: hold anything of another tenant.
 
-use crate::capability::{self, stdio::Pipe};
+use crate::capability::{self, state::StateStore, stdio::Pipe};
 use crate::instance::Mode;
 use crate::log::LogGate;
 use crate::memory::MemoryMeter;
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) log: Arc<LogGate>,
     pub(crate) stdout: Pipe,
     pub(crate) stderr: Pipe,
+    /// The stage's own keys and values, for the call under way.
+    pub(crate) lent: Option<Arc<dyn StateStore>>,
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             log: Arc::clone(log),
             stdout,
             stderr,
+            lent: None,
         }
     }
 

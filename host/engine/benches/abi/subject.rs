@@ -1,6 +1,7 @@
 //! What is measured: the engine with a guest that passes records through, and the same without a sandbox.
 
 use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outcome, Outputs, RecordBatch};
+use bulkhead_core::grant::Grants;
 use bulkhead_core::limits::StageLimits;
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{
@@ -74,6 +75,7 @@ impl Subject {
             outputs: vec!["out".to_owned()],
             settings: bulkhead_test_guests::settings(guest),
             limits: StageLimits::default(),
+            grants: Grants::default(),
         };
         let stage = module.stage(config, Arc::new(Silence)).unwrap();
         let instance = poll_through(stage.instantiate(Mode::Live)).unwrap();

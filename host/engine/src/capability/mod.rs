@@ -9,6 +9,7 @@ mod host;
 mod io;
 mod nothing;
 mod random;
+pub(crate) mod state;
 pub(crate) mod stdio;
 
 use crate::instance::Mode;
@@ -20,9 +21,11 @@ use wasmtime::Result;
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
-/// Every interface that a guest may import, without its version: 0.2 for `wasi`, 0.1.0 for `bulkhead`.
-const IMPORTS: [&str; 22] = [
+/// Every interface that a guest may import, without its version: 0.2 for `wasi`, 0.1.0 for `bulkhead`. Those of [`bulkhead_core::grant`] are linked
+/// too, and a stage without the grant is not made: [`crate::Module::stage`].
+const IMPORTS: [&str; 23] = [
     "bulkhead:stage/host",
+    "bulkhead:stage/state",
     "bulkhead:stage/types",
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -55,6 +58,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     clocks::link(linker)?;
     io::link(linker)?;
     random::link(linker)?;
+    state::link(linker)?;
     stdio::link(linker)?;
     nothing::link(linker)
 }
@@ -90,7 +94,7 @@ fn missing_grant(name: &str) -> &'static str {
         "wasi:http" => {
             "a grant of hosts to call, which stages are not given: take what comes from outside from a topic"
         }
-        "wasi:keyvalue" => "a grant of a state store, which stages are not given",
+        "wasi:keyvalue" => "a store that stages are not given: use `bulkhead:stage/state`",
         "wasi:blobstore" => "a grant of a bucket prefix, which stages are not given",
         "wasi:config" => "a grant of configuration: use the stage's own `config`, which `init` is given",
         "wasi:logging" => "a grant of a log: use `log` of `bulkhead:stage/host`",
@@ -104,7 +108,12 @@ mod tests {
 
     #[test]
     fn imports_are_granted_by_name_and_version() {
-        for granted in ["wasi:clocks/wall-clock@0.2.0", "wasi:io/poll@0.2.12", "bulkhead:stage/host@0.1.0"] {
+        for granted in [
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:io/poll@0.2.12",
+            "bulkhead:stage/host@0.1.0",
+            "bulkhead:stage/state@0.1.0",
+        ] {
             assert_eq!(refuse_import(granted), None);
         }
         let refused = [

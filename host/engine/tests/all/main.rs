@@ -8,6 +8,7 @@ mod fuel;
 mod hostile;
 mod inspect;
 mod start;
+mod stateful;
 mod support;
 mod surroundings;
 mod well;
@@ -18,6 +19,7 @@ mod tested {
     pub(crate) use crate::hostile::*;
     pub(crate) use crate::inspect::*;
     pub(crate) use crate::start::*;
+    pub(crate) use crate::stateful::*;
     pub(crate) use crate::surroundings::*;
     pub(crate) use crate::well::*;
 }

@@ -2,6 +2,7 @@
 
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault};
+use bulkhead_core::grant::Grants;
 use bulkhead_core::limits::StageLimits;
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{
@@ -58,6 +59,7 @@ pub(crate) fn stage_config(guest: &str) -> StageConfig {
         outputs: vec!["out".to_owned()],
         settings: bulkhead_test_guests::settings(guest),
         limits: StageLimits::default(),
+        grants: Grants::default(),
     }
 }
 
