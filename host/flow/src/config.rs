@@ -2,6 +2,7 @@
 //!
 //! Must never: hold a setting that nothing reads.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a worker's record path.
@@ -31,6 +32,9 @@ pub struct FlowConfig {
     pub backoff_min: Duration,
     /// Longest wait after a failure. Default 30 s.
     pub backoff_max: Duration,
+    /// Folder for stages' state that is too large for memory. What is in it is only a copy, made when it is needed and removed with the
+    /// worker. Default: the system's folder for temporary files.
+    pub state_folder: Option<PathBuf>,
     /// Bytes of guest memory above which an instance is replaced after its batch. Default 32 MiB.
     pub recycle_bytes: usize,
 }
@@ -49,6 +53,7 @@ impl Default for FlowConfig {
             drain_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
+            state_folder: None,
             recycle_bytes: 32 << 20,
         }
     }

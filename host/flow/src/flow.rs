@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::modules::Modules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
+use crate::state::disk::Disks;
 use crate::topics::Topics;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
 use bulkhead_core::name::StageName;
@@ -52,6 +53,7 @@ pub(crate) struct Tools {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) modules: Modules,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) disks: Arc<Disks>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) executor: Executor,
     pub(crate) metrics: Metrics,
@@ -102,6 +104,7 @@ impl Flow {
             log: parts.log,
             modules: Modules::new(parts.engine, parts.source),
             topics,
+            disks: Arc::new(Disks::new(config.state_folder.clone())),
             lanes: Lanes::start(&lane_tools),
             executor: Executor::start(config.executor_threads, &parts.runtime),
             metrics,

@@ -6,8 +6,9 @@
 //! Must never: return an output whose source record is dead or still to be retried.
 
 use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
+use crate::state::partition::PartitionState;
 use bulkhead_core::columns::{Outputs, RecordBatch};
-use bulkhead_core::fault::{Fault, GuestFault};
+use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{Feed, PipelineSpec, Target};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope};
@@ -19,6 +20,9 @@ pub(crate) struct Graph {
     pub(crate) stages: Vec<GraphStage>,
     /// For each input of the pipeline, the stages that it feeds and the index under which they know it.
     entries: Vec<Vec<(usize, u16)>>,
+    /// For each input of the pipeline, the stages that its records can reach and that act on time, with the index under which they know the
+    /// first feed by which they do.
+    tickers: Vec<Vec<(usize, u16)>>,
 }
 
 /// A stage and its edges.
@@ -96,6 +100,11 @@ impl Graph {
         };
         let entries = spec.inputs.iter().enumerate();
         let entries = entries.map(|(i, input)| input.to.iter().map(|to| (*to, index(*to, Feed::Input(i)))).collect());
+        let tickers = (0..spec.inputs.len()).map(|input| {
+            let ticking = reached(spec, input).into_iter().filter(|(stage, _)| running[*stage].stage.ticks());
+            ticking.collect()
+        });
+        let tickers = tickers.collect();
         let stages = running.into_iter().enumerate().map(|(stage, running)| {
             let outputs = &spec.stages[stage].outputs;
             let targets = outputs.iter().map(|output| match &output.target {
@@ -108,7 +117,12 @@ impl Graph {
             });
             GraphStage { running, targets: targets.collect(), next: next.collect() }
         });
-        Self { entries: entries.collect(), stages: stages.collect() }
+        Self { entries: entries.collect(), stages: stages.collect(), tickers }
+    }
+
+    /// The stages that tick for a partition of this input of the pipeline, with the index of the input that they are told.
+    pub(crate) fn tickers(&self, input: u16) -> &[(usize, u16)] {
+        &self.tickers[usize::from(input)]
     }
 
     /// Every topic that the graph writes.
@@ -116,21 +130,62 @@ impl Graph {
         self.stages.iter().flat_map(|stage| stage.targets.iter().flatten())
     }
 
-    /// Runs a batch of the pipeline's input `batch.topic` through all stages.
+    /// Runs a batch of the pipeline's input `batch.topic` through all stages. What they write to their state stays the batch's until it
+    /// is accepted or discarded, which is for the caller; what an earlier run wrote that was neither is forgotten.
     ///
     /// # Errors
     /// Where no record is to blame; nothing of the batch is done then.
-    pub(crate) async fn run(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, Fault> {
-        let mut run = GraphRun::default();
+    pub(crate) async fn run(&self, batch: &Arc<RecordBatch>, state: &PartitionState) -> Result<GraphRun, Fault> {
+        state.discard();
         let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
         for (stage, index) in &self.entries[usize::from(batch.topic)] {
             let batch = if batch.topic == *index { batch.clone() } else { renamed(batch, *index) };
             feeds[*stage].push(Feeding { batch, origin: None });
         }
+        self.run_stages(GraphRun::default(), feeds, state).await
+    }
+
+    /// Tells a stage the time and runs what it puts out through the stages after it. `moment` is a batch of one empty record that says
+    /// when and where, with the index under which the stage knows its input.
+    ///
+    /// # Errors
+    /// Where the stage fails, or a stage after it cannot handle what it put out: no record is to blame, and nothing is done.
+    pub(crate) async fn tick(
+        &self,
+        at: usize,
+        moment: &Arc<RecordBatch>,
+        state: &PartitionState,
+    ) -> Result<GraphRun, Fault> {
+        state.discard();
+        let mut run = GraphRun::default();
+        let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
+        let stage = &self.stages[at];
+        let now = (moment.topic, moment.partition, moment.timestamps[0]);
+        let outputs = stage.running.tick(now, state.of(at), &mut run.fuel).await.map_err(|failure| failure.fault)?;
+        let piece = Piece { batch: moment.clone(), rows: None, outputs };
+        stage.pass_on(&piece, None, &mut feeds);
+        run.keep(at, stage, piece, None);
+        let mut run = self.run_stages(run, feeds, state).await?;
+        if let Some((_, dead)) = run.dead.pop_first() {
+            return Err(dead.fault.into());
+        }
+        if let Some(retry) = run.retry {
+            let words = format!("asked for a retry of what a tick put out: {}", retry.reason);
+            return Err(GuestFault::new(GuestFaultKind::Rejected, words).into());
+        }
+        Ok(run)
+    }
+
+    async fn run_stages(
+        &self,
+        mut run: GraphRun,
+        mut feeds: Vec<Vec<Feeding>>,
+        state: &PartitionState,
+    ) -> Result<GraphRun, Fault> {
         for (at, stage) in self.stages.iter().enumerate() {
             for feeding in std::mem::take(&mut feeds[at]) {
                 let origin = feeding.origin;
-                let called = stage.running.call(feeding.batch).await?;
+                let called = stage.running.call(feeding.batch, state.of(at)).await?;
                 run.take_verdicts(at, &called, origin.as_deref());
                 for piece in called.pieces {
                     stage.pass_on(&piece, origin.as_deref(), &mut feeds);
@@ -204,6 +259,22 @@ impl GraphRun {
         self.written.push(Written { stage: at, batch: piece.batch, outputs: piece.outputs, targets, origin });
     }
 
+    /// Takes over the verdicts of a run on some rows of a batch, which `rows` names. Its outputs and state are void.
+    pub(crate) fn take_over(&mut self, run: &GraphRun, rows: &[u32]) {
+        self.fuel += run.fuel;
+        self.dead.extend(run.dead.iter().map(|(row, dead)| (rows[*row as usize], dead.clone())));
+        if let Some(retry) = &run.retry {
+            let row = rows[retry.row as usize];
+            self.retry = Some(Retry { row, ..retry.clone() });
+            self.dead.retain(|dead, _| *dead < row);
+        }
+    }
+
+    /// Whether a row is neither dead nor to be tried again.
+    pub(crate) fn passes(&self, row: u32) -> bool {
+        self.retry.as_ref().is_none_or(|retry| row < retry.row) && !self.dead.contains_key(&row)
+    }
+
     /// Removes every output of records that are dead or to be retried.
     pub(crate) fn cut(&mut self) {
         if self.dead.is_empty() && self.retry.is_none() {
@@ -219,6 +290,22 @@ impl GraphRun {
             });
         }
     }
+}
+
+/// The stages that an input's records can reach, each with the index of the first feed by which they do.
+fn reached(spec: &PipelineSpec, input: usize) -> Vec<(usize, u16)> {
+    let mut found: Vec<(usize, u16)> = Vec::new();
+    // A stage is behind those that feed it.
+    for (at, stage) in spec.stages.iter().enumerate() {
+        let by = stage.inputs.iter().position(|feed| match feed {
+            Feed::Input(i) => *i == input,
+            Feed::Output { stage, .. } => found.iter().any(|(reached, _)| reached == stage),
+        });
+        if let Some(index) = by {
+            found.push((at, index as u16));
+        }
+    }
+    found
 }
 
 /// The same records under another index.

@@ -20,6 +20,7 @@ mod metrics;
 mod modules;
 mod pipeline;
 mod stage_call;
+mod state;
 mod topics;
 
 pub use config::FlowConfig;
@@ -27,3 +28,4 @@ pub use dead_letter::HEADER_PREFIX;
 pub use flow::{Flow, FlowParts, GuestLogs};
 pub use metrics::PIPELINES_MAX;
 pub use modules::ModuleSource;
+pub use state::changelog::changelog_spec;

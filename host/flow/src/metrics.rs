@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     buffered: IntGaugeVec,
     guest_memory: IntGaugeVec,
     lag: IntGaugeVec,
+    state: IntGaugeVec,
     batch_seconds: HistogramVec,
     pub(crate) commit_seconds: HistogramVec,
     pub(crate) commits: IntCounterVec,
@@ -51,6 +52,7 @@ pub(crate) struct PipelineMetrics {
     pub(crate) buffered: IntGauge,
     pub(crate) guest_memory: IntGauge,
     pub(crate) lag: IntGauge,
+    pub(crate) state: IntGauge,
     pub(crate) batch_seconds: Histogram,
 }
 
@@ -88,6 +90,7 @@ impl Metrics {
             buffered: gauge("buffered_bytes", "Batches and outputs held until their commit", &LABELS)?,
             guest_memory: gauge("guest_memory_bytes", "Linear memory of idle instances", &LABELS)?,
             lag: gauge("lag_records", "Records between committed positions and the ends of owned partitions", &LABELS)?,
+            state: gauge("state_bytes", "State of stages in owned partitions, as its limit counts it", &LABELS)?,
             batch_seconds: seconds("batch_seconds", "From a batch's start in its first stage to its lane", &LABELS)?,
             commit_seconds: seconds("commit_seconds", "Time of a commit", &["lane"])?,
             commits: counter("commits_total", "Transactions by outcome", &["lane", "outcome"])?,
@@ -118,6 +121,7 @@ impl Metrics {
             buffered: self.buffered.with_label_values(&of(None)),
             guest_memory: self.guest_memory.with_label_values(&of(None)),
             lag: self.lag.with_label_values(&of(None)),
+            state: self.state.with_label_values(&of(None)),
             batch_seconds: self.batch_seconds.with_label_values(&of(None)),
             labels,
         }
@@ -170,7 +174,7 @@ impl PipelineMetrics {
         let _ = all.dead_letters.remove_label_values(&labels);
         let _ = all.fuel.remove_label_values(&labels);
         let _ = all.batch_seconds.remove_label_values(&labels);
-        for gauge in [&all.buffered, &all.guest_memory, &all.lag] {
+        for gauge in [&all.buffered, &all.guest_memory, &all.lag, &all.state] {
             let _ = gauge.remove_label_values(&labels);
         }
         let kinds = GuestFaultKind::ALL.iter().map(|kind| ("guest", kind.as_str()));

@@ -6,14 +6,18 @@
 //! is bisected. A row that passes alone may suffer from those before it, so it is made the first of a batch of its own; failing there
 //! too, it is tried again a bounded number of times, then called state-dependent. A batch that only took too long is halved, because the
 //! deadline is the batch's.
+//!
+//! A stage's state is lent to each call. What a call wrote is kept where the call ended well, for the calls after it on the same batch; a failed
+//! one leaves no trace, and neither does a row run alone, which sees the state as it stood before the part that failed.
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
 use crate::config::{self, INSTANCE_IDLE};
+use crate::state::stage::StageState;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::StageLimits;
 use bulkhead_core::name::{ModuleDigest, StageName};
-use bulkhead_engine::{Failure, Instance, Mode, Processed, Stage};
+use bulkhead_engine::{Failure, Instance, Mode, Processed, Stage, Ticked};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -69,6 +73,9 @@ pub(crate) struct Called {
     pub(crate) fuel: u64,
 }
 
+/// A stage's store, where it has one.
+type State<'a> = Option<&'a Arc<StageState>>;
+
 /// Rows still to run.
 struct Todo {
     batch: Arc<RecordBatch>,
@@ -96,12 +103,12 @@ impl RunningStage {
     ///
     /// # Errors
     /// Where no row is to blame: a host fault, or a stage that does not start.
-    pub(crate) async fn call(&self, batch: Arc<RecordBatch>) -> Result<Called, Fault> {
+    pub(crate) async fn call(&self, batch: Arc<RecordBatch>, state: State<'_>) -> Result<Called, Fault> {
         let mut called = Called::default();
         let mut attempts: HashMap<u32, u32> = HashMap::new();
         let mut todo = VecDeque::from([Todo { batch, rows: None }]);
         while let Some(next) = todo.pop_front() {
-            match self.run_once(&next.batch, &mut called.fuel).await {
+            match self.run_once(&next.batch, state, &mut called.fuel).await {
                 Ok(outcome) => {
                     if called.accept(next, outcome) {
                         // The rest is run again after the back-off, so there is no use for it now.
@@ -110,7 +117,8 @@ impl RunningStage {
                 }
                 Err(failure) => {
                     let fault = guest(failure.fault)?;
-                    let parts = self.isolate(&mut called, &mut attempts, next, failure.record, fault).await?;
+                    let failed = (next, failure.record, fault);
+                    let parts = self.isolate(&mut called, &mut attempts, failed, state).await?;
                     parts.into_iter().rev().for_each(|part| todo.push_front(part));
                 }
             }
@@ -123,9 +131,8 @@ impl RunningStage {
         &self,
         called: &mut Called,
         attempts: &mut HashMap<u32, u32>,
-        failed: Todo,
-        marked: Option<u32>,
-        fault: GuestFault,
+        (failed, marked, fault): (Todo, Option<u32>, GuestFault),
+        state: State<'_>,
     ) -> Result<Vec<Todo>, Fault> {
         let length = failed.batch.len();
         let suspect = match marked {
@@ -135,7 +142,7 @@ impl RunningStage {
         };
         let row = failed.row(suspect);
         let alone = Arc::new(failed.batch.select([suspect]));
-        let verdict = match self.confirm(&alone, &mut called.fuel).await {
+        let verdict = match self.confirm(&alone, state, &mut called.fuel).await {
             Err(confirmed) => Some(DeadRow { row, fuel: Some(confirmed.fuel), fault: guest(confirmed.fault)? }),
             Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.split(length / 2)),
             Ok(_) if suspect > 0 => return Ok(failed.split(suspect)),
@@ -166,24 +173,63 @@ impl RunningStage {
     }
 
     /// Runs one record alone, reproducibly. Gives the fuel it took.
-    async fn confirm(&self, alone: &Arc<RecordBatch>, spent: &mut u64) -> Result<u64, Failure> {
+    async fn confirm(&self, alone: &Arc<RecordBatch>, state: State<'_>, spent: &mut u64) -> Result<u64, Failure> {
         let mode = Mode::Confirm { seed: seed(alone), time_ms: alone.timestamps[0].max(0) };
         let mut instance = self.start(mode, spent).await?;
-        let processed = self.process(&mut instance, alone, spent).await?;
-        Ok(processed.fuel)
+        let processed = self.process(&mut instance, alone, state, spent).await;
+        if let Some(state) = state {
+            state.discard_call();
+        }
+        Ok(processed?.fuel)
     }
 
-    async fn run_once(&self, batch: &Arc<RecordBatch>, spent: &mut u64) -> Result<Outcome, Failure> {
-        let idle = self.idle.lock().pop();
-        let mut instance = match idle {
-            Some((_, instance)) => instance,
-            None => self.start(Mode::Live, spent).await?,
+    async fn run_once(&self, batch: &Arc<RecordBatch>, state: State<'_>, spent: &mut u64) -> Result<Outcome, Failure> {
+        let mut instance = self.warm(spent).await?;
+        let processed = self.process(&mut instance, batch, state, spent).await?;
+        self.give_back(instance, state);
+        Ok(processed.outcome)
+    }
+
+    /// Tells the stage the time, for one partition of its input `topic`; what it writes to its state is kept where that ends well.
+    pub(crate) async fn tick(
+        &self,
+        (topic, partition, now): (u16, i32, i64),
+        state: State<'_>,
+        spent: &mut u64,
+    ) -> Result<Outputs, Failure> {
+        let mut instance = self.warm(spent).await?;
+        lend(&mut instance, state);
+        let ticked = match tokio::time::timeout(self.deadline(), instance.tick(topic, partition, now)).await {
+            Ok(done) => done,
+            Err(_) => {
+                let message = format!("the tick took longer than {} ms", self.limits.deadline_ms);
+                let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
+                Err(Failure { fault, record: None, fuel: instance.fuel_after_drop() })
+            }
         };
-        let processed = self.process(&mut instance, batch, spent).await?;
+        *spent += ticked.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        let Ticked { outputs, .. } = ticked?;
+        self.give_back(instance, state);
+        Ok(outputs)
+    }
+
+    /// An instance that waits for work, or else a new one.
+    async fn warm(&self, spent: &mut u64) -> Result<Instance, Failure> {
+        let idle = self.idle.lock().pop();
+        match idle {
+            Some((_, instance)) => Ok(instance),
+            None => self.start(Mode::Live, spent).await,
+        }
+    }
+
+    /// After a call that ended well.
+    fn give_back(&self, instance: Instance, state: State<'_>) {
+        if let Some(state) = state {
+            state.keep_call();
+        }
         if instance.memory_bytes() <= self.recycle_bytes {
             self.idle.lock().push((Instant::now(), instance));
         }
-        Ok(processed.outcome)
     }
 
     /// A new instance, which may take as long to start as a batch may take to run.
@@ -204,8 +250,10 @@ impl RunningStage {
         &self,
         instance: &mut Instance,
         batch: &Arc<RecordBatch>,
+        state: State<'_>,
         spent: &mut u64,
     ) -> Result<Processed, Failure> {
+        lend(instance, state);
         let processed = match tokio::time::timeout(self.deadline(), instance.process(batch)).await {
             Ok(done) => done,
             Err(_) => {
@@ -220,6 +268,14 @@ impl RunningStage {
 
     fn deadline(&self) -> Duration {
         Duration::from_millis(self.limits.deadline_ms)
+    }
+}
+
+/// Gives the guest its keys and values for the next call, of which earlier calls that failed left no trace.
+fn lend(instance: &mut Instance, state: State<'_>) {
+    if let Some(state) = state {
+        state.discard_call();
+        instance.with_state(state.clone());
     }
 }
 

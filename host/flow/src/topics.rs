@@ -62,11 +62,24 @@ impl Topics {
     }
 
     /// Checks all outputs. Records with an output that its topic never takes become dead; `Err(Held)` says that the whole batch
-    /// has to wait.
+    /// has to wait. `state` is where changes of state go, if there are any.
     ///
     /// # Errors
     /// The log does not answer.
-    pub(crate) async fn check(&self, run: &mut GraphRun) -> Result<Result<(), Held>, LogError> {
+    pub(crate) async fn check(
+        &self,
+        run: &mut GraphRun,
+        state: Option<(&PhysicalTopic, i32)>,
+    ) -> Result<Result<(), Held>, LogError> {
+        if let Some((topic, partition)) = state {
+            match self.get(topic).await? {
+                None => return Ok(Err(Held::Gone)),
+                Some(info) if info.leaderless.contains(&partition.rem_euclid(info.partitions)) => {
+                    return Ok(Err(Held::Leaderless));
+                }
+                Some(_) => {}
+            }
+        }
         let mut refused = Vec::new();
         for written in &run.written {
             let mut infos = Vec::with_capacity(written.targets.len());

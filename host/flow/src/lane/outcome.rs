@@ -168,7 +168,7 @@ impl LaneThread {
     /// Some groups were overtaken. Batches whose partition went are dropped; a group that still owns the rest has stale
     /// metadata, which passes, but not at the others' cost.
     fn fenced(&mut self, open: Open, groups: &[usize]) {
-        let all = positions(&open.batches);
+        let all = positions(open.batches.iter());
         let fenced: Vec<_> =
             groups.iter().filter_map(|i| all.get(*i)).map(|(incarnation, _)| incarnation.clone()).collect();
         drop(all);
@@ -206,9 +206,10 @@ impl LaneThread {
     }
 
     /// Whether the committed positions are those of the transaction. It is one transaction, so one answer is all groups'. But only
-    /// of a partition that is still ours: another owner may have gone on from before the transaction, past its end.
+    /// of a partition that is still ours: another owner may have gone on from before the transaction, past its end. And only of one whose
+    /// position the transaction moves, which a tick alone does not.
     fn took_place(&self, batches: &[Finished]) -> Result<Option<bool>, LogError> {
-        for (_, group) in positions(batches) {
+        for (_, group) in positions(batches.iter().filter(|finished| finished.moves)) {
             let member = &group.member;
             let committed = match self.tools.log.committed(member.group(), member.topics()) {
                 Ok(committed) => committed,

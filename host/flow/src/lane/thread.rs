@@ -164,7 +164,7 @@ impl LaneThread {
                 Err(error) => Some((open, CommitOutcome::Unknown(error))),
             };
         }
-        let positions = positions(&open.batches);
+        let positions = positions(open.batches.iter());
         let metrics = &self.tools.metrics;
         metrics.lane_bytes.with_label_values(&[self.lane.name.as_str()]).set(open.bytes as i64);
         let started = Instant::now();
@@ -229,7 +229,7 @@ impl LaneThread {
 type Positions = HashMap<Source, (u64, i64)>;
 
 /// The last position of each partition, by incarnation.
-pub(super) fn positions(batches: &[Finished]) -> Vec<(Arc<Incarnation>, GroupPositions)> {
+pub(super) fn positions<'a>(batches: impl Iterator<Item = &'a Finished>) -> Vec<(Arc<Incarnation>, GroupPositions)> {
     let mut groups: Vec<(Arc<Incarnation>, Positions)> = Vec::new();
     for finished in batches {
         let at = groups.iter().position(|(incarnation, _)| Arc::ptr_eq(incarnation, &finished.incarnation));

@@ -1,11 +1,12 @@
 //! One pipeline on this worker: a thread that owns its membership in the consumer group, and a task for each owned partition.
 //!
-//! [`source`] is the thread, [`partition`] the tasks, [`state`] what they share with the lanes.
+//! [`source`] is the thread, [`partition`] the tasks with their [`ticks`], [`state`] what they share with the lanes.
 //! Must never: run two incarnations of one pipeline at once.
 
 pub(crate) mod partition;
 pub(crate) mod source;
 pub(crate) mod state;
+pub(crate) mod ticks;
 
 use crate::flow::Tools;
 use bulkhead_core::assignment::{Phase, PipelineAssignment, PipelineReport};

@@ -1,19 +1,24 @@
-//! One owned partition: takes its batches in order, runs the graph, hands the outcome to the lane.
+//! One owned partition: restores its stages' state, then takes its batches in order, runs the graph, hands the outcome to the lane; and
+//! between two batches, tells the time to stages that act on it.
 //!
+//! Where stages have state, a batch of which some records turned out dead or ask for a retry is run again without these, so that the
+//! state that commits is as if they had never been. Each such run is of fewer records, so there is an end.
 //! It runs as a task of its tenant on the executor. There is one for each assignment of a partition, so order within the partition
 //! needs no other care; dropping the task ends the guest's run at once.
-//! Must never: begin a batch before the one before it is in the lane, or give up a record for a host fault.
+//! Must never: begin a batch before the state is whole and the batch before it is in the lane, or give up a record for a host fault.
 
 use super::state::{Cost, Finished, Hold, Incarnation};
+use super::ticks::{Ticking, Ticks};
 use crate::config::{self, DEAD_IN_A_ROW, FlowConfig};
 use crate::dead_letter::{self, Evidence};
 use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
+use crate::state::partition::{PartitionState, StateTools};
 use crate::topics::{Held as Blocked, Topics};
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
-use bulkhead_core::fault::Fault;
+use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::scope::PhysicalTopic;
 use bulkhead_log::{Block, Fetched, Held, LogError, Source};
 use std::sync::Arc;
@@ -27,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) dead_letters: Arc<[Option<PhysicalTopic>]>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) config: Arc<FlowConfig>,
+    /// `None` where no stage has state.
+    pub(crate) state: Option<StateTools>,
 }
 
 /// One assignment of a partition.
@@ -35,6 +42,12 @@ pub(crate) struct Partition {
     pub(crate) incarnation: Arc<Incarnation>,
     pub(crate) source: Source,
     pub(crate) epoch: u64,
+    /// Where the next batch begins.
+    pub(crate) position: i64,
+    pub(crate) state: PartitionState,
+    pub(crate) ticks: Ticks,
+    /// Fuel of ticks that came to nothing, told with the next work that does.
+    pub(crate) spent: u64,
     /// Dead letters since the last record that passed.
     pub(crate) dead_in_a_row: u32,
     /// Dead letters since the last pause.
@@ -47,13 +60,71 @@ impl Partition {
     /// Handles batches until there are no more.
     pub(crate) async fn serve(mut self, mut batches: UnboundedReceiver<(Fetched, Hold)>) {
         let _watch = FailOnPanic(self.incarnation.clone());
-        while let Some((fetched, hold)) = batches.recv().await {
-            self.incarnation.pipeline.room_for_outputs(self.run.config.buffer_bytes).await;
-            if let Err(error) = self.batch(fetched, hold).await {
-                self.incarnation.fail(error);
-                return;
+        if let Err(error) = self.work(&mut batches).await {
+            self.incarnation.fail(error);
+        }
+    }
+
+    async fn work(&mut self, batches: &mut UnboundedReceiver<(Fetched, Hold)>) -> Result<(), LogError> {
+        self.restore().await?;
+        loop {
+            let room = self.incarnation.pipeline.clone();
+            if let Some((at, ticking, now)) = self.ticks.due() {
+                room.room_for_outputs(self.run.config.buffer_bytes).await;
+                self.tick(at, ticking, now).await?;
+            }
+            let arrived = match self.ticks.next() {
+                None => batches.recv().await,
+                Some(due) => match tokio::time::timeout_at(due, batches.recv()).await {
+                    Ok(arrived) => arrived,
+                    Err(_) => continue,
+                },
+            };
+            let Some((fetched, hold)) = arrived else { return Ok(()) };
+            room.room_for_outputs(self.run.config.buffer_bytes).await;
+            self.batch(fetched, hold).await?;
+        }
+    }
+
+    async fn restore(&mut self) -> Result<(), LogError> {
+        if self.state.is_none() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let restored = self.state.restore().await?;
+        let (records, bytes, took) = (restored.records, restored.bytes, started.elapsed());
+        let (pipeline, partition) = (&self.incarnation.pipeline.key.pipeline, self.source.partition);
+        tracing::info!(%pipeline, partition, records, bytes, ?took, "state restored");
+        Ok(())
+    }
+
+    /// Tells a stage the time. Where that fails no record is to blame: it is told again later, and batches go on meanwhile.
+    async fn tick(&mut self, at: usize, ticking: Ticking, now: i64) -> Result<(), LogError> {
+        let (topic, partition) = (ticking.topic, self.source.partition);
+        let mut moment = RecordBatch { topic, partition, ..RecordBatch::default() };
+        moment.push(self.position, now, None, None, []);
+        let moment = Arc::new(moment);
+        let ticked = match self.run.graph.tick(ticking.stage, &moment, &self.state).await {
+            Ok(mut run) => {
+                self.admit(&mut run).await?;
+                run.dead.pop_first().map_or(Ok(run), |(_, dead)| Err(dead.fault.into()))
+            }
+            Err(fault) => Err(fault),
+        };
+        let recovered = self.ticks.ended(at, ticked.is_ok(), self.run.config.backoff_max);
+        match ticked {
+            Err(fault) => {
+                self.state.discard();
+                self.say_fault(fault);
+            }
+            Ok(run) => {
+                if recovered {
+                    self.incarnation.pipeline.say(Phase::Running, None);
+                }
+                self.finish(&moment, run, 0, self.position, None).await?;
             }
         }
+        Ok(())
     }
 
     /// Handles one batch, in several parts where a stage asks for a retry.
@@ -64,8 +135,7 @@ impl Partition {
         let (mut tries, mut spent) = (0, 0);
         loop {
             let started = Instant::now();
-            let mut run = self.run_graph(&batch).await?;
-            self.admit(&mut run).await?;
+            let mut run = self.run_rows(&batch).await?;
             self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
             run.fuel += std::mem::take(&mut spent);
             let Some(retry) = run.retry.take() else {
@@ -110,36 +180,64 @@ impl Partition {
         Ok(())
     }
 
+    /// Runs the graph and checks what came of it; with state, again without the rows that spoil it.
+    async fn run_rows(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
+        let mut run = self.run_graph(batch).await?;
+        self.admit(&mut run).await?;
+        if self.state.is_none() {
+            return Ok(run);
+        }
+        let mut rows: Vec<u32> = (0..batch.len() as u32).collect();
+        let mut verdicts = GraphRun::default();
+        while !run.dead.is_empty() || run.retry.is_some() {
+            verdicts.take_over(&run, &rows);
+            rows.retain(|row| verdicts.passes(*row));
+            let rest = Arc::new(batch.select(rows.iter().map(|row| *row as usize)));
+            run = self.run_graph(&rest).await?;
+            self.admit(&mut run).await?;
+        }
+        verdicts.fuel += run.fuel;
+        verdicts.written = run.written;
+        Ok(verdicts)
+    }
+
     /// Runs the graph; host faults are tried again with growing pauses, a stage that does not start is said.
     async fn run_graph(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
         let mut failures = 0;
         loop {
             if batch.is_empty() {
+                self.state.discard();
                 return Ok(GraphRun::default());
             }
             let state = &self.incarnation.pipeline;
-            match self.run.graph.run(batch).await {
+            match self.run.graph.run(batch, &self.state).await {
                 Ok(run) => {
                     if failures > 0 {
                         state.say(Phase::Running, None);
                     }
                     return Ok(run);
                 }
-                Err(Fault::Guest(fault)) => {
-                    state.metrics.guest_fault(fault.kind);
-                    state.say(Phase::Backoff, Some((fault.kind.code(), fault.to_string())));
-                }
-                Err(Fault::Host(fault)) => {
-                    state.metrics.host_fault(fault.code);
-                    tracing::error!(tenant = %state.key.tenant, pipeline = %state.key.pipeline, code = %fault.code, message = fault.message, "host fault on the record path");
-                    state.say(
-                        Phase::Backoff,
-                        Some((fault.code, "a fault of the host; it is being tried again".to_owned())),
-                    );
-                }
+                Err(fault) => self.say_fault(fault),
             }
             self.pause(failures).await;
             failures += 1;
+        }
+    }
+
+    /// Says why nothing could be done for now.
+    fn say_fault(&self, fault: Fault) {
+        let state = &self.incarnation.pipeline;
+        match fault {
+            Fault::Guest(fault) => {
+                state.metrics.guest_fault(fault.kind);
+                state.say(Phase::Backoff, Some((fault.kind.code(), fault.to_string())));
+            }
+            Fault::Host(HostFault { code, message }) => {
+                state.metrics.host_fault(code);
+                tracing::error!(tenant = %state.key.tenant, pipeline = %state.key.pipeline, %code, message, "host fault on the record path");
+                let words = "a fault of the host; it is being tried again".to_owned();
+                state.say(Phase::Backoff, Some((code, words)));
+            }
         }
     }
 
@@ -148,7 +246,7 @@ impl Partition {
         let mut failures = 0;
         loop {
             let state = &self.incarnation.pipeline;
-            match self.run.topics.check(run).await {
+            match self.run.topics.check(run, self.state.target()).await {
                 Ok(Ok(())) => {
                     if failures > 0 {
                         state.say(Phase::Running, None);
@@ -209,7 +307,7 @@ impl Partition {
 
     /// Sends rows 0 to `rows` of a batch to the lane, with their dead letters.
     async fn finish(
-        &self,
+        &mut self,
         batch: &Arc<RecordBatch>,
         run: GraphRun,
         rows: usize,
@@ -232,18 +330,29 @@ impl Partition {
                 // Made in between, and kept for what its outputs inherit.
                 cost.output_bytes += written.batch.bytes() as u64;
             }
-            let blocks = vec![Block { outputs: written.outputs, targets: written.targets }];
+            let blocks = vec![Block { outputs: written.outputs, targets: written.targets, partition: None }];
             all.push(Arc::new(Held { batch: written.batch, blocks }));
         }
         if let Some(outputs) = dead_letters {
             cost.output_bytes += outputs.bytes() as u64;
-            let blocks = vec![Block { outputs, targets: self.run.dead_letters.clone() }];
+            let blocks = vec![Block { outputs, targets: self.run.dead_letters.clone(), partition: None }];
             all.push(Arc::new(Held { batch: batch.clone(), blocks }));
         }
+        let changes = self.state.accept().map_err(|fault| LogError::new(fault.code, fault.message))?;
+        if let Some(held) = changes {
+            cost.output_bytes += held.blocks.iter().map(|block| block.outputs.bytes() as u64).sum::<u64>();
+            all.push(Arc::new(held));
+        }
+        let moves = std::mem::replace(&mut self.position, next) != next;
+        if !moves && all.is_empty() {
+            self.spent += cost.totals.fuel;
+            return Ok(());
+        }
+        cost.totals.fuel += std::mem::take(&mut self.spent);
         let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
         let outputs = self.incarnation.pipeline.hold(cost.output_bytes);
         let holds = hold.into_iter().chain([outputs]).collect();
-        self.incarnation.send(Finished { incarnation, source, epoch, next, held: all, cost, holds });
+        self.incarnation.send(Finished { incarnation, source, epoch, next, moves, held: all, cost, holds });
         Ok(())
     }
 

@@ -6,11 +6,13 @@
 
 use super::partition::{Partition, Run};
 use super::state::{Hold, Incarnation, PipelineState};
+use super::ticks::Ticks;
 use super::{Order, Orders};
 use crate::config::backoff;
 use crate::flow::Tools;
 use crate::graph::Graph;
 use crate::stage_call::RunningStage;
+use crate::state::partition::{PartitionState, StateTools};
 use async_task::Task;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
@@ -110,7 +112,7 @@ impl SourceThread {
     /// Says why, and waits.
     fn failed(&self, order: &Order, error: &LogError, failures: u32) {
         let why = (error.code, public_message(error));
-        if error.code == Code::OffsetLost {
+        if matches!(error.code, Code::OffsetLost | Code::StateLost) {
             self.state.say(Phase::Failed, Some(why));
             self.orders.wait(order.number, None);
             return;
@@ -148,6 +150,7 @@ impl SourceThread {
         for topic in graph.targets().chain([&dead_letters]) {
             self.require(topic)?;
         }
+        let state = self.state_tools(&scope, assignment)?;
         let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
         let queue_bytes = self.tools.config.buffer_bytes / 2;
         let reader = self.tools.log.reader(ReaderSpec { group, inputs, batch: spec.batch, queue_bytes })?;
@@ -157,6 +160,7 @@ impl SourceThread {
             dead_letters: Arc::new([Some(dead_letters)]),
             topics: self.tools.topics.clone(),
             config: self.tools.config.clone(),
+            state,
         };
         self.state.say(Phase::Running, None);
         Ok(Live {
@@ -192,6 +196,23 @@ impl SourceThread {
             inputs.push(ReaderInput { topic, start: input.start, initialised });
         }
         Ok(inputs)
+    }
+
+    /// What keeping state takes, where a stage has any. Control made the topic before this worker heard of it.
+    fn state_tools(
+        &self,
+        scope: &TenantScope,
+        assignment: &PipelineAssignment,
+    ) -> Result<Option<StateTools>, LogError> {
+        if !assignment.spec.has_state() {
+            return Ok(None);
+        }
+        let topic = scope.state_topic(&assignment.key.project, &assignment.key.pipeline);
+        self.require(&topic).map_err(|error| match error.code {
+            Code::TopicGone => LogError::new(Code::StateLost, error.message),
+            _ => error,
+        })?;
+        Ok(Some(StateTools { log: self.tools.log.clone(), disks: self.tools.disks.clone(), topic }))
     }
 
     fn require(&self, topic: &PhysicalTopic) -> Result<(), LogError> {
@@ -285,11 +306,18 @@ impl SourceThread {
         }
         for Assigned { source, epoch, position } in assigned {
             let (batches, queue) = unbounded_channel();
+            let (run, incarnation) = (live.run.clone(), live.incarnation.clone());
+            let state = PartitionState::new(&run.assignment.spec, source, run.state.as_ref(), self.state.clone());
+            let ticks = Ticks::new(&run, source);
             let partition = Partition {
-                run: live.run.clone(),
-                incarnation: live.incarnation.clone(),
+                run,
+                incarnation,
                 source,
                 epoch,
+                position,
+                state,
+                ticks,
+                spent: 0,
                 dead_in_a_row: 0,
                 dead_since_pause: 0,
                 pauses: 0,
@@ -453,6 +481,10 @@ fn public_message(error: &LogError) -> String {
             "a committed position is no longer in the log; delete the pipeline and apply it again with the start that you want"
                 .to_owned()
         }
+        Code::StateLost => {
+            "the topic that keeps the state of this pipeline is gone; delete the pipeline and apply it again with the start that you want"
+                .to_owned()
+        }
         Code::LogUnavailable => "the log does not answer; it is being tried again".to_owned(),
         code => format!("{}; see `bulkhead explain {code}`", code.title()),
     }
@@ -473,5 +505,6 @@ fn stage_config(spec: &PipelineSpec, stage: &StageSpec) -> StageConfig {
         outputs: stage.outputs.iter().map(|output| output.name.to_string()).collect(),
         settings: stage.settings.clone(),
         limits: stage.limits,
+        grants: stage.grants(),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct PipelineState {
     buffered: AtomicU64,
     /// Batches that wait in lanes.
     in_lanes: AtomicU64,
+    /// Bytes of state in the partitions that this worker owns.
+    state_bytes: AtomicU64,
     room: (Mutex<()>, Condvar),
     released: Notify,
     status: Mutex<Status>,
@@ -64,6 +66,7 @@ impl PipelineState {
             lane,
             buffered: AtomicU64::new(0),
             in_lanes: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
             room: Default::default(),
             released: Notify::new(),
             status: Mutex::new(status),
@@ -91,6 +94,7 @@ impl PipelineState {
             lag: status.lag,
             partitions: status.partitions,
             totals: self.totals(),
+            state_bytes: self.state_bytes.load(Ordering::Acquire),
             initialised: status.initialised,
         }
     }
@@ -113,6 +117,12 @@ impl PipelineState {
         }
         status.phase = phase;
         (status.code, status.message) = why.unzip();
+    }
+
+    /// A partition's state is of another size.
+    pub(crate) fn state_bytes(&self, before: u64, after: u64) {
+        self.state_bytes.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
+        self.metrics.state.add(after as i64 - before as i64);
     }
 
     /// Counts bytes as held until the value is dropped.
@@ -269,6 +279,8 @@ pub(crate) struct Finished {
     pub(crate) epoch: u64,
     /// The position to commit.
     pub(crate) next: i64,
+    /// Whether that is another than before. What a tick put out moves nothing, so the position does not tell whether it is committed.
+    pub(crate) moves: bool,
     pub(crate) held: Vec<Arc<Held>>,
     pub(crate) cost: Cost,
     /// What is given back when it is settled: its outputs, and with its last part the batch.

@@ -178,7 +178,7 @@ impl World {
     }
 
     pub(crate) fn topic(&self, tenant: &str, name: &str, partitions: i32, max_record_bytes: Option<u32>) {
-        let spec = TopicSpec { partitions, max_record_bytes, replicas: None };
+        let spec = TopicSpec { partitions, max_record_bytes, replicas: None, compacted: false };
         self.log.create_topic(&topic(tenant, name), &spec).unwrap();
     }
 

@@ -1,0 +1,116 @@
+//! Stores that are too large for memory: a log-structured tree in a folder that lasts no longer than the worker.
+//!
+//! One database serves all of a worker, with a keyspace for each store; it is opened when the first store needs it. Nothing is ever
+//! synchronised to the disk, for nothing is ever read after a restart. (fjall, against redb: restoring millions of keys in no order costs a tree
+//! of pages a page each, and a log-structured one little; and its memory is bounded by two numbers.)
+//! Must never: open what an earlier process left.
+
+use bulkhead_core::code::Code;
+use bulkhead_core::fault::HostFault;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of blocks kept in memory, of all stores of a worker together.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Bytes of writes that one store collects in memory before they become a file.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Bytes of the database's own journal, which is there but never read.
+const JOURNAL_BYTES: u64 = 128 << 20;
+/// Threads that write files and merge them.
+const THREADS: usize = 2;
+
+/// Where a worker's large stores are.
+pub(crate) struct Disks {
+    folder: PathBuf,
+    open: Mutex<Option<Arc<Disk>>>,
+    next: AtomicU64,
+}
+
+/// The open database. The folder goes after it.
+struct Disk {
+    database: Database,
+    _folder: tempfile::TempDir,
+}
+
+/// One store.
+pub(crate) struct DiskStore {
+    disk: Arc<Disk>,
+    keyspace: Keyspace,
+}
+
+/// A failure of the disk.
+pub(crate) fn failed(error: impl std::fmt::Display) -> HostFault {
+    HostFault::new(Code::Internal, format!("the local store of a stage's state failed: {error}"))
+}
+
+impl Disks {
+    /// In this folder, or the system's for temporary files. Nothing is made yet.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        let folder = folder.unwrap_or_else(std::env::temp_dir);
+        Self { folder, open: Mutex::default(), next: AtomicU64::new(0) }
+    }
+
+    /// A new, empty store.
+    pub(crate) fn store(&self) -> Result<DiskStore, HostFault> {
+        let disk = self.disk()?;
+        let name = format!("store-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let keyspace = disk.database.keyspace(&name, options).map_err(failed)?;
+        Ok(DiskStore { disk, keyspace })
+    }
+
+    fn disk(&self) -> Result<Arc<Disk>, HostFault> {
+        let mut open = self.open.lock();
+        if let Some(disk) = open.as_ref() {
+            return Ok(disk.clone());
+        }
+        std::fs::create_dir_all(&self.folder).map_err(failed)?;
+        let folder = tempfile::Builder::new().prefix("bulkhead-state-").tempdir_in(&self.folder).map_err(failed)?;
+        let database = Database::builder(folder.path())
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .manual_journal_persist(true)
+            .worker_threads(THREADS)
+            .open()
+            .map_err(failed)?;
+        let disk = Arc::new(Disk { database, _folder: folder });
+        *open = Some(disk.clone());
+        Ok(disk)
+    }
+}
+
+impl DiskStore {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostFault> {
+        Ok(self.keyspace.get(key).map_err(failed)?.map(|value| value.to_vec()))
+    }
+
+    pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<usize>, HostFault> {
+        Ok(self.keyspace.size_of(key).map_err(failed)?.map(|bytes| bytes as usize))
+    }
+
+    pub(crate) fn put(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), HostFault> {
+        match value {
+            Some(value) => self.keyspace.insert(key, value),
+            None => self.keyspace.remove(key),
+        }
+        .map_err(failed)
+    }
+
+    /// Entries from `start` on, in the order of their keys.
+    pub(crate) fn from(&self, start: &[u8]) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), HostFault>> + use<> {
+        let entry = |(key, value): fjall::KvPair| (key.to_vec(), value.to_vec());
+        self.keyspace.range(start.to_vec()..).map(move |guard| guard.into_inner().map(entry).map_err(failed))
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        // What stays goes with the folder.
+        if let Err(error) = self.disk.database.delete_keyspace(self.keyspace.clone()) {
+            tracing::warn!(%error, "the files of a state store stay until the worker ends");
+        }
+    }
+}

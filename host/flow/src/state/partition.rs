@@ -1,0 +1,133 @@
+//! All stores of one assignment of a partition.
+//!
+//! Must never: outlive the assignment.
+
+use super::changelog::{self, Restored};
+use super::disk::Disks;
+use super::stage::StageState;
+use crate::pipeline::state::PipelineState;
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::fault::HostFault;
+use bulkhead_core::manifest::PipelineSpec;
+use bulkhead_core::scope::PhysicalTopic;
+use bulkhead_log::{Block, Held, Log, LogError, Source};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a pipeline's partitions share to keep state.
+#[derive(Clone)]
+pub(crate) struct StateTools {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) disks: Arc<Disks>,
+    pub(crate) topic: PhysicalTopic,
+}
+
+/// See the module's documentation.
+pub(crate) struct PartitionState {
+    /// For each stage that has state, the prefix of its store and the store.
+    stages: Vec<Option<(Vec<u8>, Arc<StageState>)>>,
+    changes: Option<(StateTools, Arc<[Option<PhysicalTopic>]>)>,
+    source: Source,
+    pipeline: Arc<PipelineState>,
+    /// Bytes that the pipeline was told of.
+    told: u64,
+}
+
+impl PartitionState {
+    /// Empty stores, for stages whose manifest grants state; no `tools` where none does.
+    pub(crate) fn new(
+        spec: &PipelineSpec,
+        source: Source,
+        tools: Option<&StateTools>,
+        pipeline: Arc<PipelineState>,
+    ) -> Self {
+        let input = &spec.inputs[usize::from(source.topic)].topic;
+        let stages = spec.stages.iter().map(|stage| {
+            let (tools, granted) = (tools?, stage.state?);
+            let prefix = changelog::prefix(&stage.name, input, source.partition);
+            Some((prefix, Arc::new(StageState::new(granted.max_bytes, tools.disks.clone()))))
+        });
+        let changes = tools.map(|tools| (tools.clone(), Arc::from([Some(tools.topic.clone())])));
+        Self { stages: stages.collect(), changes, source, pipeline, told: 0 }
+    }
+
+    /// Whether no stage has any.
+    pub(crate) fn is_none(&self) -> bool {
+        self.changes.is_none()
+    }
+
+    /// The store of a stage.
+    pub(crate) fn of(&self, stage: usize) -> Option<&Arc<StageState>> {
+        self.stages[stage].as_ref().map(|(_, state)| state)
+    }
+
+    fn stores(&self) -> impl Iterator<Item = &(Vec<u8>, Arc<StageState>)> {
+        self.stages.iter().flatten()
+    }
+
+    /// Fills the stores from the changelog.
+    ///
+    /// # Errors
+    /// What the log says; [`Code::StateLost`] where the changelog is gone.
+    pub(crate) async fn restore(&mut self) -> Result<Restored, LogError> {
+        /// Ends the reading where the partition goes meanwhile.
+        struct Stop(Arc<AtomicBool>);
+        impl Drop for Stop {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let Some((tools, _)) = self.changes.clone() else { return Ok(Restored::default()) };
+        let stop = Stop(Arc::default());
+        let (partition, stopped) = (self.source.partition, stop.0.clone());
+        let stores: Vec<_> = self.stores().cloned().collect();
+        let read = move || changelog::restore(tools.log.as_ref(), &tools.topic, partition, &stores, &stopped);
+        let read = tokio::task::spawn_blocking(read).await;
+        let restored = read.map_err(|_| LogError::new(Code::Internal, "restoring state panicked"))??;
+        self.tell();
+        Ok(restored)
+    }
+
+    /// Forgets all writes since the last batch that was accepted.
+    pub(crate) fn discard(&self) {
+        self.stores().for_each(|(_, state)| state.discard_batch());
+    }
+
+    /// The topic and partition that the batch's changes go to; `None` where there are none.
+    pub(crate) fn target(&self) -> Option<(&PhysicalTopic, i32)> {
+        let changed = self.stores().any(|(_, state)| state.has_changes());
+        self.changes.as_ref().filter(|_| changed).map(|(tools, _)| (&tools.topic, self.source.partition))
+    }
+
+    /// The batch is to commit: gives what goes with it into the transaction, and shows the writes to the batches after it.
+    ///
+    /// # Errors
+    /// Where the local store fails: the assignment has to begin anew.
+    pub(crate) fn accept(&mut self) -> Result<Option<Held>, HostFault> {
+        if self.target().is_none() {
+            return Ok(None);
+        }
+        let Some((_, targets)) = &self.changes else { return Ok(None) };
+        let mut outputs = Outputs::default();
+        for (prefix, state) in self.stores() {
+            state.accept(|writes| changelog::push(&mut outputs, prefix, writes))?;
+        }
+        let partition = self.source.partition;
+        let batch = Arc::new(RecordBatch { partition, ..RecordBatch::default() });
+        let block = Block { outputs, targets: targets.clone(), partition: Some(partition) };
+        self.tell();
+        Ok(Some(Held { batch, blocks: vec![block] }))
+    }
+
+    fn tell(&mut self) {
+        let bytes = self.stores().map(|(_, state)| state.bytes()).sum();
+        self.pipeline.state_bytes(std::mem::replace(&mut self.told, bytes), bytes);
+    }
+}
+
+impl Drop for PartitionState {
+    fn drop(&mut self) {
+        self.pipeline.state_bytes(self.told, 0);
+    }
+}
