@@ -36,6 +36,8 @@ pub(crate) struct Fares {
     pub(crate) lag: Option<i64>,
     /// Partitions that workers own.
     pub(crate) partitions: u32,
+    /// Bytes of the stages' state in these partitions.
+    pub(crate) state_bytes: u64,
     /// Workers that have reported lately.
     pub(crate) workers: u32,
     /// The oldest revision that a worker runs.
@@ -98,6 +100,7 @@ impl Live {
             },
             lag: owners().map(|(_, report)| report.lag).reduce(|a, b| a.saturating_add(b)),
             partitions: owners().map(|(_, report)| report.partitions).sum(),
+            state_bytes: owners().map(|(_, report)| report.state_bytes).sum(),
             workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),
             running_revision: reports.iter().map(|(_, report)| report.revision).min(),
             report_age_ms: reports.iter().map(|(age, _)| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).max(),

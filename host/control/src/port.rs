@@ -72,7 +72,17 @@ pub trait Topics: Send + Sync + 'static {
         wait: Duration,
     ) -> Result<(RecordBatch, i64), Refusal>;
 
-    /// Forgets the positions of a pipeline that was deleted. No error where there are none.
+    /// Makes the place where the state of a pipeline's stages is kept, good for inputs of this many partitions. One that is there stays
+    /// as it is.
+    async fn keep_state(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+        partitions: i32,
+    ) -> Result<(), Refusal>;
+
+    /// Forgets the positions of a pipeline that was deleted, and the state of its stages. No error where there are none.
     ///
     /// # Errors
     /// [`Code::Conflict`] while workers are still leaving: control tries again.

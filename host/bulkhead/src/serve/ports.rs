@@ -71,7 +71,12 @@ fn refusal(error: &LogError) -> Refusal {
 impl Topics for LogTopics {
     async fn create(&self, scope: &TenantScope, name: &TopicName, topic: NewTopic) -> Result<(), Refusal> {
         let physical = scope.topic(name);
-        let spec = TopicSpec { partitions: topic.partitions, max_record_bytes: topic.max_record_bytes, replicas: None };
+        let spec = TopicSpec {
+            partitions: topic.partitions,
+            max_record_bytes: topic.max_record_bytes,
+            replicas: None,
+            compacted: false,
+        };
         self.call(move |log| log.create_topic(&physical, &spec)).await
     }
 
@@ -136,8 +141,24 @@ impl Topics for LogTopics {
         project: &ProjectId,
         pipeline: &PipelineName,
     ) -> Result<(), Refusal> {
-        let group = scope.group(project, pipeline);
-        self.call(move |log| log.delete_group(&group)).await
+        let (group, state) = (scope.group(project, pipeline), scope.state_topic(project, pipeline));
+        // The group first: while it has members, they may write state.
+        self.call(move |log| log.delete_group(&group).and_then(|()| log.delete_topic(&state))).await
+    }
+
+    async fn keep_state(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+        partitions: i32,
+    ) -> Result<(), Refusal> {
+        let state = scope.state_topic(project, pipeline);
+        self.call(move |log| match log.create_topic(&state, &bulkhead_flow::changelog_spec(partitions)) {
+            Err(error) if error.code == Code::Conflict => Ok(()),
+            made => made,
+        })
+        .await
     }
 }
 

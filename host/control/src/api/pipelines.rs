@@ -151,6 +151,9 @@ pub(super) async fn apply(
             store.strike(&leftover).await?;
         }
     }
+    if errors.is_empty() {
+        keep_state(&app, &permit, &at.project, &spec).await?;
+    }
     let applied = store.apply(scope, &at.project, spec, text, errors, app.config().quotas.pipelines).await?;
     let status = if applied == Applied::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, view_one(&app, &permit, &at).await?))
@@ -196,6 +199,32 @@ fn parse(body: &[u8]) -> Result<(&str, PipelineSpec<ModuleRef>), Problem> {
     })?;
     let spec = manifest::parse(text).map_err(manifest_problem)?;
     Ok((text, spec))
+}
+
+/// Makes the place for state where a manifest is the first to grant some. Only then: that a place vanished which was made before is for
+/// the worker to say, and no empty one may hide it.
+async fn keep_state(
+    app: &App,
+    permit: &Permit<ApplyPipeline>,
+    project: &ProjectId,
+    spec: &PipelineSpec<ModuleRef>,
+) -> Result<(), Problem> {
+    let (store, scope) = (permit.store(), permit.scope());
+    if !spec.has_state() {
+        return Ok(());
+    }
+    match store.pipeline(scope, project, &spec.name).await {
+        Ok(before) if before.spec.has_state() => return Ok(()),
+        Ok(_) => {}
+        Err(problem) if problem.code == Code::NotFound => {}
+        Err(problem) => return Err(problem),
+    }
+    let mut partitions = 1;
+    for input in &spec.inputs {
+        let topic = app.topics().describe(scope, &input.topic).await?;
+        partitions = partitions.max(topic.map_or(1, |topic| topic.partitions));
+    }
+    Ok(app.topics().keep_state(scope, project, &spec.name, partitions).await?)
 }
 
 fn name_errors(path: &PipelineName, spec: &PipelineSpec<ModuleRef>) -> Vec<ManifestError> {

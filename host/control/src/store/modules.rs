@@ -257,6 +257,23 @@ pub(super) async fn resolve(
     Ok(known)
 }
 
+/// What a module of the project imports, as inspection found it.
+pub(super) async fn imports(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    project: &ProjectId,
+    digest: &ModuleDigest,
+) -> Result<Vec<String>, Problem> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT imports FROM modules WHERE tenant = $1 AND project = $2 AND digest = $3")
+            .bind(scope.tenant().as_str())
+            .bind(project.as_str())
+            .bind(digest.to_string())
+            .fetch_optional(&mut **tx)
+            .await?;
+    row.map_or(Ok(Vec::new()), |(imports,)| stored_json(&imports))
+}
+
 /// Takes all tags of a name away and returns the modules that have none left.
 async fn untag(
     tx: &mut Tx,

@@ -6,6 +6,7 @@
 use super::{Page, Store, Tx, modules, now_ms, stored, stored_json, to_json};
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
+use bulkhead_core::grant;
 use bulkhead_core::manifest::{ManifestError, ModuleRef, PipelineSpec};
 use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
@@ -62,6 +63,10 @@ impl Store {
                 return Err(manifest_problem(errors));
             }
         };
+        let missing = missing_grants(&mut tx, scope, project, &spec).await?;
+        if !missing.is_empty() {
+            return Err(manifest_problem(missing));
+        }
         let json = to_json(&spec)?;
         let current: Option<(String,)> =
             sqlx::query_as("SELECT spec FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3")
@@ -180,6 +185,29 @@ impl Store {
         self.commit_raised(tx).await?;
         Ok(())
     }
+}
+
+/// One error for each capability that a stage's module imports and its manifest does not grant.
+async fn missing_grants(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    project: &ProjectId,
+    spec: &PipelineSpec,
+) -> Result<Vec<ManifestError>, Problem> {
+    let mut errors = Vec::new();
+    for stage in &spec.stages {
+        let imports = modules::imports(tx, scope, project, &stage.module).await?;
+        for missing in grant::missing(imports.iter().map(String::as_str), &stage.grants()) {
+            let (import, field) = (missing.import(), missing.field());
+            let detail = format!("the module of stage `{}` imports `{import}`; grant it: `{field}`", stage.name);
+            errors.push(ManifestError {
+                code: Code::GrantMissing,
+                field: format!("stages[{}].{}", stage.name, field.split(':').next().unwrap_or(field)),
+                detail,
+            });
+        }
+    }
+    Ok(errors)
 }
 
 /// Many errors in a manifest as one problem.

@@ -42,6 +42,7 @@ impl Fixture {
             lag: 0,
             partitions: 1,
             totals,
+            state_bytes: 0,
             initialised: BTreeMap::new(),
         };
         self.store.merge_report(&Fleet::for_test(), Reporter { worker, boot }, &[&report]).await.unwrap();

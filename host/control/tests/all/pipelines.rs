@@ -196,3 +196,40 @@ async fn a_log_that_is_away_is_no_missing_topic() {
     dev.put(AT, MANIFEST).await.refused(503, "BH0401");
     server.client("acme", Role::Viewer).get(AT).await.refused(404, "BH0005");
 }
+
+#[tokio::test]
+async fn a_stage_without_the_grant_that_its_module_needs_is_refused() {
+    let server = Server::start().await;
+    let dev = ready(&server, "acme").await;
+    dev.put("/api/v1/tenants/acme/projects/default/modules/m", component("state")).await.expect(201);
+    let problem = dev.put(AT, MANIFEST).await.expect(422);
+    let expected = ["first", "last"].map(|stage| ("BH0210".to_owned(), format!("stages[{stage}].state")));
+    assert_eq!(errors(&problem), expected);
+    let detail = problem["errors"][0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("`first`") && detail.contains("bulkhead:stage/state") && detail.contains("maxBytes"),
+        "{detail}"
+    );
+    dev.get(AT).await.expect(404);
+    let granted = MANIFEST.replace("outputs:", "state: {maxBytes: 4096}\n    outputs:");
+    dev.put(AT, granted).await.expect(201);
+}
+
+/// Made once: a worker that finds it gone must be able to say so.
+#[tokio::test]
+async fn state_gets_its_place_with_the_first_manifest_that_grants_it() {
+    let server = Server::start().await;
+    let dev = ready(&server, "acme").await;
+    dev.post("/api/v1/tenants/acme/topics", &json!({"name": "wide", "partitions": 4})).await.expect(201);
+    let stateful = MANIFEST.replace("module: m:latest", "module: m:latest\n    state: {}");
+    dev.put(AT, MANIFEST).await.expect(201);
+    assert_eq!(server.ports.topics.kept_state(), []);
+    dev.put(AT, stateful.replace("{topic: in}", "{topic: nowhere}")).await.expect(422);
+    assert_eq!(server.ports.topics.kept_state(), []);
+    let stateful = stateful.replace("{topic: in}", "{topic: in}, {topic: wide}");
+    dev.put(AT, stateful.clone()).await.expect(200);
+    let once = [("acme/default/p".to_owned(), 4)];
+    assert_eq!(server.ports.topics.kept_state(), once);
+    dev.put(AT, stateful.replace("name: first", "name: one")).await.expect(200);
+    assert_eq!(server.ports.topics.kept_state(), once);
+}

@@ -44,7 +44,11 @@ impl Modules for MemoryModules {
             let detail = "imports `wasi:sockets/tcp`, for which there is no grant";
             return Err(Refusal::new(Code::ImportNotGranted, detail));
         }
-        Ok(Inspected { imports: vec!["bulkhead:stage/host@0.1.0".to_owned()] })
+        let mut imports = vec!["bulkhead:stage/host@0.1.0".to_owned()];
+        if wasm.ends_with(b"state") {
+            imports.push("bulkhead:stage/state@0.1.0".to_owned());
+        }
+        Ok(Inspected { imports })
     }
 }
 
@@ -58,6 +62,8 @@ struct State {
     topics: BTreeMap<(TenantId, TopicName), (NewTopic, Vec<RecordBatch>)>,
     members: BTreeSet<String>,
     forgotten: Vec<String>,
+    /// Pipelines whose state has a place, with its partitions.
+    kept: Vec<(String, i32)>,
     away: bool,
 }
 
@@ -74,6 +80,10 @@ impl MemoryTopics {
 
     pub(crate) fn forgotten(&self) -> Vec<String> {
         self.state.lock().forgotten.clone()
+    }
+
+    pub(crate) fn kept_state(&self) -> Vec<(String, i32)> {
+        self.state.lock().kept.clone()
     }
 
     pub(crate) fn set_away(&self, away: bool) {
@@ -160,6 +170,17 @@ impl Topics for MemoryTopics {
         };
         let end = batch.len().min(first + limits.records as usize);
         Ok((batch.select(first..end), i64::try_from(end).unwrap()))
+    }
+
+    async fn keep_state(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        pipeline: &PipelineName,
+        partitions: i32,
+    ) -> Result<(), Refusal> {
+        self.state()?.kept.push((format!("{}/{project}/{pipeline}", scope.tenant()), partitions));
+        Ok(())
     }
 
     async fn forget_group(&self, scope: &TenantScope, project: &ProjectId, name: &PipelineName) -> Result<(), Refusal> {
