@@ -33,7 +33,7 @@ pub struct FlowConfig {
     /// Longest wait after a failure. Default 30 s.
     pub backoff_max: Duration,
     /// Folder for stages' state that is too large for memory. What is in it is only a copy, made when it is needed and removed with the
-    /// worker. Default: the system's folder for temporary files.
+    /// worker; what is found there is removed. Default: a new one in the system's folder for temporary files.
     pub state_folder: Option<PathBuf>,
     /// Bytes of guest memory above which an instance is replaced after its batch. Default 32 MiB.
     pub recycle_bytes: usize,

@@ -33,6 +33,7 @@ cargo xtask COMMAND
   bench abi                what a record costs across the boundary
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
+  bench state [KEYS]       how long much state takes to move to another worker, and what memory
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead
   help                     this text
 

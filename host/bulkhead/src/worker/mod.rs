@@ -66,7 +66,8 @@ impl Worker {
         registry: prometheus::Registry,
     ) -> anyhow::Result<Self> {
         let scope = WorkerScope::new(&arguments.worker_slot).context("reading the worker's slot")?;
-        let mut config = FlowConfig::default();
+        let mut config =
+            FlowConfig { state_folder: Some(data_dir.join("state").join(scope.slot())), ..FlowConfig::default() };
         if let Some(threads) = arguments.executor_threads {
             config.executor_threads = threads.max(1);
         }

@@ -24,7 +24,8 @@ const THREADS: usize = 2;
 
 /// Where a worker's large stores are.
 pub(crate) struct Disks {
-    folder: PathBuf,
+    /// The worker's own; `None` for the system's folder for temporary files.
+    folder: Option<PathBuf>,
     open: Mutex<Option<Arc<Disk>>>,
     next: AtomicU64,
 }
@@ -47,9 +48,8 @@ pub(crate) fn failed(error: impl std::fmt::Display) -> HostFault {
 }
 
 impl Disks {
-    /// In this folder, or the system's for temporary files. Nothing is made yet.
+    /// In this folder, of which nobody else makes use, or the system's for temporary files. Nothing is made yet.
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        let folder = folder.unwrap_or_else(std::env::temp_dir);
         Self { folder, open: Mutex::default(), next: AtomicU64::new(0) }
     }
 
@@ -67,8 +67,15 @@ impl Disks {
         if let Some(disk) = open.as_ref() {
             return Ok(disk.clone());
         }
-        std::fs::create_dir_all(&self.folder).map_err(failed)?;
-        let folder = tempfile::Builder::new().prefix("bulkhead-state-").tempdir_in(&self.folder).map_err(failed)?;
+        if let Some(own) = &self.folder {
+            // A worker that was killed could not remove what it had there.
+            if own.exists() {
+                std::fs::remove_dir_all(own).map_err(failed)?;
+            }
+            std::fs::create_dir_all(own).map_err(failed)?;
+        }
+        let within = self.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::Builder::new().prefix("bulkhead-state-").tempdir_in(within).map_err(failed)?;
         let database = Database::builder(folder.path())
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)

@@ -11,5 +11,7 @@ mod neighbours;
 mod pressure;
 mod records;
 mod retries;
+mod state;
 mod support;
+mod ticks;
 mod workers;

@@ -62,16 +62,23 @@ fn engine() -> Engine {
     ENGINE.get_or_init(make).clone()
 }
 
-/// Every module is the component that holds all guests; a stage's `config` names the one that runs.
+/// The module `stateful` is the guest of that name; every other is the component that holds all guests, of which a stage's `config`
+/// names the one that runs.
 struct Guests;
+
+fn component(module: &str) -> &'static [u8] {
+    if module.starts_with("stateful") { bulkhead_test_guests::wasm("stateful") } else { bulkhead_test_guests::STEERED }
+}
 
 impl ModuleSource for Guests {
     fn fetch(
         &self,
         _: TenantId,
-        _: ModuleDigest,
+        digest: ModuleDigest,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, HostFault>> + Send + 'static>> {
-        Box::pin(async { Ok(bulkhead_test_guests::STEERED.to_vec()) })
+        let all = ["stateful", "guests"].map(component);
+        let wanted = all.into_iter().find(|wasm| ModuleDigest::of(wasm) == digest).expect("a guest");
+        Box::pin(async { Ok(wanted.to_vec()) })
     }
 }
 
@@ -111,7 +118,7 @@ pub(crate) fn config() -> FlowConfig {
 /// A log.
 pub(crate) struct World {
     pub(crate) log: Arc<dyn Log>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// A record that was written.
@@ -160,10 +167,21 @@ pub(crate) fn topic(tenant: &str, name: &str) -> PhysicalTopic {
     scope(tenant).topic(&name.parse().unwrap())
 }
 
+/// Where a pipeline's state is kept.
+pub(crate) fn state_topic(pipeline: &PipelineAssignment) -> PhysicalTopic {
+    let PipelineKey { tenant, project, pipeline } = &pipeline.key;
+    scope(tenant.as_str()).state_topic(project, pipeline)
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { log: Arc::new(EmbeddedLog::open(folder.path()).unwrap()), _folder: folder }
+        Self { log: Arc::new(EmbeddedLog::open(folder.path()).unwrap()), _folder: Some(folder) }
+    }
+
+    /// On a log whose folder is somebody else's care.
+    pub(crate) fn on(log: Arc<dyn Log>) -> Self {
+        Self { log, _folder: None }
     }
 
     /// A log with the topics `in`, `out` and `dead` of [`ACME`].
@@ -180,6 +198,11 @@ impl World {
     pub(crate) fn topic(&self, tenant: &str, name: &str, partitions: i32, max_record_bytes: Option<u32>) {
         let spec = TopicSpec { partitions, max_record_bytes, replicas: None, compacted: false };
         self.log.create_topic(&topic(tenant, name), &spec).unwrap();
+    }
+
+    /// Makes the place for a pipeline's state, as control does with its first manifest.
+    pub(crate) fn keep_state(&self, pipeline: &PipelineAssignment, partitions: i32) {
+        self.log.create_topic(&state_topic(pipeline), &bulkhead_flow::changelog_spec(partitions)).unwrap();
     }
 
     pub(crate) fn delete(&self, tenant: &str, name: &str) {
@@ -350,7 +373,7 @@ impl Drop for Worker {
 /// A pipeline from a manifest; a stage's `config` names its guest, whatever its module.
 pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
     let spec = manifest::parse(text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
-    let spec = spec.resolve(|_| Some(ModuleDigest::of(bulkhead_test_guests::STEERED))).unwrap();
+    let spec = spec.resolve(|module| Some(ModuleDigest::of(component(&module.to_string())))).unwrap();
     let key = PipelineKey {
         tenant: tenant.parse().unwrap(),
         project: "default".parse().unwrap(),

@@ -37,6 +37,7 @@ macro_rules! conformance {
             a_record_larger_than_a_batch_comes_alone,
             a_full_batch_does_not_linger,
             an_output_too_large_names_its_owner,
+            a_named_partition_takes_rows_whatever_their_keys,
             outputs_and_positions_commit_together,
             an_abort_leaves_nothing_and_can_be_tried_again,
             open_transactions_are_invisible,

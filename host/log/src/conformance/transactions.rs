@@ -1,9 +1,13 @@
 //! Outputs and positions take place together or not at all.
 
 use super::member::source;
-use super::names::{Bench, COMMIT, numbered};
-use super::rows::held;
-use crate::{CommitOutcome, Fenced};
+use super::names::{Bench, COMMIT, WATCH, numbered};
+use super::rows::{Rows, held};
+use crate::{Block, CommitOutcome, Fenced, Held, TopicSpec};
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A commit makes outputs readable and positions known; a restart would go on behind them.
 pub fn outputs_and_positions_commit_together(bench: &Bench) {
@@ -157,4 +161,38 @@ pub fn lag_ends_at_nought_behind_a_transactional_source(bench: &Bench) {
     bench.append(&input, 0, numbered("new", 0..1));
     again.read_values(1);
     assert_eq!(again.read[&source(0)], numbered("new", 0..1));
+}
+
+/// Rows of a block that names its partition go there, in a topic that keeps only the last of each key; and once a read has come as far as
+/// [`Log::written`](crate::Log::written) said, all that was committed before has been read.
+pub fn a_named_partition_takes_rows_whatever_their_keys(bench: &Bench) {
+    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(1_100_000), replicas: None, compacted: true };
+    let topic = bench.make_with("changes", spec);
+    let mut writer = bench.writer("a");
+    for round in 0..3 {
+        let mut rows = Rows::of(0);
+        for n in 0..20 {
+            let value = format!("{round}-{n}");
+            rows.push(Some(format!("key-{n}").as_bytes()), (n != 7).then_some(value.as_bytes()));
+        }
+        let block = Block { outputs: rows.outputs, targets: Arc::from([Some(topic.clone())]), partition: Some(3) };
+        writer.begin().expect("begin");
+        writer.produce(0, &Arc::new(Held { batch: Arc::new(rows.batch), blocks: vec![block] })).expect("produce");
+        assert_eq!(writer.commit(&[], COMMIT), CommitOutcome::Committed);
+    }
+    let written = bench.log.written(&topic, 1).expect("written");
+    let mut last = BTreeMap::new();
+    let (mut next, mut from) = (0, Start::Earliest);
+    let limits = BatchLimits::default();
+    while next < written {
+        let (batch, to) = bench.log.read(&topic, 1, from, &limits, WATCH).expect("read");
+        for row in 0..batch.len() {
+            let key = batch.keys.get(row).expect("a key").to_vec();
+            last.insert(key, batch.values.get(row).map(<[u8]>::to_vec));
+        }
+        (next, from) = (to, Start::Offset(to));
+    }
+    let expected = (0..20).map(|n| (format!("key-{n}").into_bytes(), (n != 7).then(|| format!("2-{n}").into_bytes())));
+    assert_eq!(last, expected.collect());
+    assert_eq!(bench.all(&topic, 0).len(), 0, "the other partition got none");
 }

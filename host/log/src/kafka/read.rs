@@ -27,6 +27,8 @@ const IDLE_MAX: usize = 4;
 /// How long a record that is there may take to come.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const TAKE: Duration = Duration::from_millis(50);
+/// How long the next record is waited for where more is known to be there: a batch cut short costs the broker some questions.
+const MORE: Duration = Duration::from_millis(20);
 
 /// Clients that read without a group, each for one read at a time.
 #[derive(Default)]
@@ -127,7 +129,12 @@ impl<'a> Fetch<'a> {
         let mut bytes = 0;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(message) = self.take(if batch.is_empty() { left.min(TAKE) } else { Duration::ZERO }) else {
+            let wait = match (batch.is_empty(), next < end) {
+                (true, _) => left.min(TAKE),
+                (false, true) => MORE,
+                (false, false) => Duration::ZERO,
+            };
+            let Some(message) = self.take(wait) else {
                 self.client.serve(Duration::ZERO);
                 if let Some(refused) = self.client.take_refusal() {
                     return Err(refused);

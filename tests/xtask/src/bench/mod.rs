@@ -39,7 +39,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
                 Ok(())
             }
         },
-        _ => bail!("name a benchmark: abi, fire, lane or peers"),
+        ["state", more @ ..] => {
+            setup::run(setup::Needs::Building)?;
+            cargo(["bench", "--package", "bulkhead-flow", "--bench", "state", "--"]).args(more).run()
+        }
+        _ => bail!("name a benchmark: abi, fire, lane, peers or state"),
     }
 }
 
