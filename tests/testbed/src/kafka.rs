@@ -63,15 +63,15 @@ impl KafkaLogin {
     }
 }
 
-/// What Bulkhead's user must be allowed for these tenants: their topics, its own groups and transactional ids.
+/// What Bulkhead's user must be allowed for these tenants: their topics and those of their stages' state, its own groups and transactional ids.
 pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     let prefixed = |resource, name: &str, operation| Acl { resource, name: name.to_owned(), prefixed: true, operation };
     let mut acls = Vec::new();
-    for tenant in tenants {
+    for prefix in tenants.iter().flat_map(|tenant| [format!("{tenant}."), format!("_bulkhead.state.{tenant}.")]) {
         for operation in
             [Operation::Read, Operation::Write, Operation::Create, Operation::Delete, Operation::DescribeConfigs]
         {
-            acls.push(prefixed(Resource::Topic, &format!("{tenant}."), operation));
+            acls.push(prefixed(Resource::Topic, &prefix, operation));
         }
     }
     for operation in [Operation::Read, Operation::Delete] {

@@ -176,7 +176,8 @@ pub(crate) fn state_topic(pipeline: &PipelineAssignment) -> PhysicalTopic {
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { log: Arc::new(EmbeddedLog::open(folder.path()).unwrap()), _folder: Some(folder) }
+        let log = Arc::new(EmbeddedLog::open(folder.path()).unwrap());
+        Self { _folder: Some(folder), ..Self::on(log) }
     }
 
     /// On a log whose folder is somebody else's care.
