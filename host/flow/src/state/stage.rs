@@ -127,7 +127,10 @@ impl Layers {
             let words = format!("the state would have {bytes} bytes in this partition, and {max} are granted");
             return Err(StateError::Full(words));
         }
-        let written = self.batch.bytes + self.call.bytes + entry_bytes(key.len(), value.map_or(0, <[u8]>::len));
+        let replaced =
+            self.call.entries.get(key).map_or(0, |old| entry_bytes(key.len(), old.as_ref().map_or(0, Vec::len)));
+        let written = entry_bytes(key.len(), value.map_or(0, <[u8]>::len));
+        let written = self.batch.bytes + self.call.bytes - replaced + written;
         if written > STATE_BATCH_BYTES_MAX {
             let words = format!("more than {STATE_BATCH_BYTES_MAX} bytes of state were written in one batch");
             return Err(StateError::Full(words));
