@@ -23,8 +23,9 @@ pub struct Draft<'o, 'a> {
 impl<'o, 'a> Draft<'o, 'a> {
     #[inline]
     pub(crate) fn new(outputs: &'o mut Outputs<'a>, to: u16) -> Self {
-        let inherit = INHERIT_KEY | INHERIT_HEADERS | INHERIT_TIMESTAMP;
-        Self { outputs, to, inherit, key_is_null: false, timestamp: 0 }
+        let own = outputs.own;
+        let key_is_null = own.inherit & INHERIT_KEY == 0;
+        Self { outputs, to, inherit: own.inherit, key_is_null, timestamp: own.timestamp }
     }
 
     /// Gives it a key of its own instead of the record's. Records with the same key keep their order.

@@ -63,8 +63,12 @@ mod reject;
 mod stage;
 #[cfg(test)]
 mod stage_tests;
+pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod tick;
+#[cfg(feature = "state")]
+pub mod window;
 
 pub use bulkhead_sdk_macros::stage;
 pub use config::{Config, InitError, Port};
@@ -73,11 +77,12 @@ pub use outputs::{Outputs, ToPort};
 pub use record::{Header, Headers, Record};
 pub use reject::{OrReject, Reject, StageResult};
 pub use stage::Stage;
+pub use tick::Tick;
 
 /// What nearly every stage needs, in one line.
 pub mod prelude {
     pub use crate::log;
-    pub use crate::{Config, InitError, OrReject, Outputs, Port, Record, Reject, StageResult, stage};
+    pub use crate::{Config, InitError, OrReject, Outputs, Port, Record, Reject, StageResult, Tick, stage};
 }
 
 /// What the code that `#[stage]` writes calls. Not for people: it may change in any version.
@@ -85,7 +90,9 @@ pub mod prelude {
 pub mod __private {
     pub use crate::bindings::export_stage;
     pub use crate::bindings::exports::bulkhead::stage::processor;
-    pub use crate::stage::{Instance, IntoResult, component_init, component_process};
+    pub use crate::bindings::ticking::export_ticker;
+    pub use crate::bindings::ticking::exports::bulkhead::stage::ticker;
+    pub use crate::stage::{Instance, IntoResult, component_init, component_process, component_tick};
     /// Where the generated export finds the canonical ABI.
     pub mod bindings {
         pub use crate::bindings::*;

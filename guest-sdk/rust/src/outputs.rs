@@ -16,7 +16,8 @@ pub(crate) const INHERIT_TIMESTAMP: u8 = 4;
 
 /// Where a stage sends what it makes of a record.
 ///
-/// An output takes over the key, the headers and the timestamp of the record it is made from, unless it is given its own.
+/// An output takes over the key, the headers and the timestamp of the record it is made from, unless it is given its own. In a tick
+/// there is no record: an output has then no key and no headers, and the tick's time, unless it is given its own.
 ///
 /// ```
 /// use bulkhead_sdk::prelude::*;
@@ -43,7 +44,20 @@ pub struct Outputs<'a> {
     source: u32,
     /// Number of outputs before that record's first.
     first: usize,
+    /// What an output takes over that is given nothing of its own.
+    pub(crate) own: Own,
+    /// The host's time, in a tick.
+    tick: Option<i64>,
 }
+
+/// What an output takes over from its record, and the time of one that takes over nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) inherit: u8,
+    pub(crate) timestamp: i64,
+}
+
+const INHERIT_ALL: Own = Own { inherit: INHERIT_KEY | INHERIT_HEADERS | INHERIT_TIMESTAMP, timestamp: 0 };
 
 /// What [`Outputs::to`] takes: a [`Port`], or an output's name.
 pub trait ToPort: sealed::Sealed {
@@ -73,7 +87,29 @@ impl ToPort for &str {
 
 impl<'a> Outputs<'a> {
     pub(crate) fn new(names: &'a [String], record: Record<'a>) -> Self {
-        Self { columns: empty(), names, record, source: 0, first: 0 }
+        Self { columns: empty(), names, record, source: 0, first: 0, own: INHERIT_ALL, tick: None }
+    }
+
+    /// The outputs of a tick: there is no record to take anything over from.
+    pub(crate) fn of_tick(names: &'a [String], row: Record<'a>, now: i64) -> Self {
+        Self { own: Own { inherit: 0, timestamp: now }, tick: Some(now), ..Self::new(names, row) }
+    }
+
+    /// The host's time, in a tick; `None` while a record is worked on.
+    #[cfg(feature = "state")]
+    pub(crate) fn tick(&self) -> Option<i64> {
+        self.tick
+    }
+
+    /// Lets outputs take over nothing, and have this time, until [`attach`](Self::attach).
+    #[cfg(feature = "state")]
+    pub(crate) fn detach(&mut self, timestamp: i64) -> Own {
+        std::mem::replace(&mut self.own, Own { inherit: 0, timestamp })
+    }
+
+    #[cfg(feature = "state")]
+    pub(crate) fn attach(&mut self, own: Own) {
+        self.own = own;
     }
 
     /// Starts an output to a port, or to an output by name. It is sent by the method that gives it a value.

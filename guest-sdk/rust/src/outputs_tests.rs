@@ -91,6 +91,7 @@ fn model(case: &Case) -> Vec<Emitted> {
             let value = if step & FORWARD != 0 { script.to_vec() } else { vec![step, step] };
             expected.push(Emitted {
                 record: i,
+                by_tick: false,
                 to: if step & 1 == 1 { "b" } else { "a" }.to_owned(),
                 key: if step & NO_KEY != 0 { None } else { own_key.or_else(|| record.key.clone()) },
                 value: (step & TOMBSTONE == 0).then_some(value),

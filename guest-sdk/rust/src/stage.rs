@@ -6,10 +6,13 @@
 
 use crate::bindings::contract;
 use crate::bindings::mark;
+use crate::bindings::ticking::exports::bulkhead::stage::ticker::Moment;
 use crate::config::{Config, InitError};
 use crate::outputs::Outputs;
 use crate::record::Record;
 use crate::reject::{Reject, StageResult};
+use crate::state::call;
+use crate::tick::Tick;
 
 /// What `#[stage]` makes of a function: a type with the function's name that runs it.
 ///
@@ -29,6 +32,18 @@ pub trait Stage {
     /// # Errors
     /// What the function says.
     fn process(state: &mut Self::State, record: Record<'_>, out: &mut Outputs<'_>) -> StageResult;
+
+    /// Whether the attribute names a `tick` function.
+    const TICKS: bool = false;
+
+    /// Acts on time.
+    ///
+    /// # Errors
+    /// What the `tick` function says, which stops the stage.
+    fn tick(state: &mut Self::State, at: Tick, out: &mut Outputs<'_>) -> StageResult {
+        let _ = (state, at, out);
+        Ok(())
+    }
 }
 
 /// What a stage's function may return: nothing, or a result whose error becomes a [`Reject`].
@@ -108,6 +123,7 @@ impl<S: Stage> Instance<S> {
         let (expected, bytes) = self.seen.expect(rows, batch.values.data.len());
         out.reserve(expected, bytes);
         let mut exceptions = Vec::new();
+        call::begin(batch.topic, batch.partition);
         for row in 0..rows {
             let index = crate::outputs::end(row);
             let record = Record::new(batch, &self.inputs, row);
@@ -115,16 +131,33 @@ impl<S: Stage> Instance<S> {
             out.begin(record, index);
             if let Err(reject) = S::process(&mut self.state, record, &mut out) {
                 out.take_back();
+                call::reject();
                 let stop = reject.is_retry();
                 exceptions.push(reject.into_exception(index));
                 if stop {
                     break; // the host discards what lies behind a retry, and sends it again
                 }
+            } else {
+                call::accept();
             }
         }
+        call::finish();
         let outputs = out.finish();
         self.seen.learn(rows, &outputs);
         contract::Outcome { outputs, exceptions }
+    }
+
+    pub(crate) fn tick(&mut self, at: Moment) -> contract::Outputs {
+        let at = Tick::new(at);
+        let row = at.row();
+        let mut out = Outputs::of_tick(&self.outputs, Record::new(&row, &self.inputs, 0), at.now());
+        call::begin(row.topic, row.partition);
+        if let Err(reject) = S::tick(&mut self.state, at, &mut out) {
+            panic!("the tick failed: {}", reject.reason()); // there is no record to blame, and no half of a tick to keep
+        }
+        call::accept();
+        call::finish();
+        out.finish()
     }
 }
 
@@ -147,6 +180,15 @@ pub fn component_init<S: Stage>(slot: &mut Option<Instance<S>>, config: contract
 #[doc(hidden)]
 pub fn component_process<S: Stage>(slot: &mut Option<Instance<S>>, batch: contract::Batch) -> contract::Outcome {
     slot.as_mut().expect("init comes before process").process(&batch)
+}
+
+/// The component's `tick`.
+///
+/// # Panics
+/// Where `init` was not called, or failed: that is a broken host; or where the stage's `tick` fails.
+#[doc(hidden)]
+pub fn component_tick<S: Stage>(slot: &mut Option<Instance<S>>, at: Moment) -> contract::Outputs {
+    slot.as_mut().expect("init comes before tick").tick(at)
 }
 
 /// Sends the words of a panic to the tenant's log. The trap that follows carries only a stack.

@@ -9,8 +9,8 @@ mod signature;
 
 use proc_macro::TokenStream;
 use quote::quote;
-use signature::Signature;
-use syn::{ItemFn, Path};
+use signature::{Options, Signature};
+use syn::ItemFn;
 
 /// Makes a function the stage of this crate.
 ///
@@ -18,10 +18,15 @@ use syn::{ItemFn, Path};
 /// |---|---|
 /// | `#[stage]` | `fn name(record: Record, out: &mut Outputs) -> StageResult` |
 /// | `#[stage(init = setup)]` | `fn name(state: &mut State, record: Record, out: &mut Outputs) -> StageResult` |
+/// | `#[stage(init = setup, tick = tick)]` | the same |
 ///
 /// `setup` is `fn(&Config) -> Result<State, E>`, where `E` is an `InitError` or becomes one; it is called once for each
 /// instance, before any record. The state is a cache: the host may drop an instance between any two batches, and does so
-/// after a panic.
+/// after a panic. What must survive goes into `bulkhead_sdk::state`.
+///
+/// `tick` is `fn(state: &mut State, at: Tick, out: &mut Outputs) -> StageResult`, or without an `init` `fn(at: Tick, out: &mut Outputs)
+/// -> StageResult`. The host calls it about every `tickMs` of the manifest for each partition, so that the stage can act while no record
+/// comes. An error stops the stage like a panic: there is no record to reject.
 ///
 /// The function may also return nothing, or a `Result<(), E>` of any error type. A crate has one stage: a component exports
 /// one.
@@ -53,10 +58,10 @@ fn expand(
     item: proc_macro2::TokenStream,
 ) -> syn::Result<proc_macro2::TokenStream> {
     let function: ItemFn = syn::parse2(item)?;
-    let init = signature::init(attribute)?;
-    let signature = Signature::of(&function, init.is_some())?;
-    let implementation = implementation(&function, &signature, init.as_ref());
-    let export = export(&function);
+    let options = Options::of(attribute)?;
+    let signature = Signature::of(&function, options.init.is_some())?;
+    let implementation = implementation(&function, &signature, &options);
+    let export = export(&function, options.tick.is_some());
     let (name, visibility) = (&function.sig.ident, &function.vis);
     let doc = format!("The stage that [`{name}()`](fn@{name}) is, for tests to name.");
     Ok(quote! {
@@ -72,11 +77,12 @@ fn expand(
     })
 }
 
-/// `impl Stage`: init and process, each one call.
-fn implementation(function: &ItemFn, signature: &Signature, init: Option<&Path>) -> proc_macro2::TokenStream {
+/// `impl Stage`: init, process and tick, each one call.
+fn implementation(function: &ItemFn, signature: &Signature, options: &Options) -> proc_macro2::TokenStream {
     let name = &function.sig.ident;
     let state = &signature.state;
-    let (build, call) = match init {
+    let tick = tick(options);
+    let (build, call) = match &options.init {
         Some(init) => (
             quote!(::core::result::Result::map_err(#init(config), ::core::convert::Into::into)),
             quote!(#name(state, record, out)),
@@ -110,13 +116,50 @@ fn implementation(function: &ItemFn, signature: &Signature, init: Option<&Path>)
             ) -> ::bulkhead_sdk::StageResult {
                 ::bulkhead_sdk::__private::IntoResult::into_result(#call)
             }
+
+            #tick
         }
     }
 }
 
-/// The component's exports. A wasm instance has one thread, so the thread-local cell is a plain global there.
-fn export(function: &ItemFn) -> proc_macro2::TokenStream {
+/// The part of `impl Stage` that a stage with a `tick` has.
+fn tick(options: &Options) -> proc_macro2::TokenStream {
+    let Some(tick) = &options.tick else { return proc_macro2::TokenStream::new() };
+    let call = match &options.init {
+        Some(_) => quote!(#tick(state, at, out)),
+        None => quote!({
+            let _ = state;
+            #tick(at, out)
+        }),
+    };
+    quote! {
+        const TICKS: bool = true;
+
+        fn tick(
+            state: &mut Self::State,
+            at: ::bulkhead_sdk::Tick,
+            out: &mut ::bulkhead_sdk::Outputs<'_>,
+        ) -> ::bulkhead_sdk::StageResult {
+            ::bulkhead_sdk::__private::IntoResult::into_result(#call)
+        }
+    }
+}
+
+/// The component's exports. A wasm instance has one thread, so the thread-local cell is a plain global there. Only a stage that
+/// names a `tick` exports one: the host asks a component what it is by its exports.
+fn export(function: &ItemFn, ticks: bool) -> proc_macro2::TokenStream {
     let name = &function.sig.ident;
+    let ticker = ticks.then(|| {
+        quote! {
+            impl sdk::ticker::Guest for Component {
+                fn tick(at: sdk::ticker::Moment) -> sdk::ticker::Outputs {
+                    INSTANCE.with_borrow_mut(|slot| sdk::component_tick(slot, at))
+                }
+            }
+
+            sdk::export_ticker!(Component with_types_in ::bulkhead_sdk::__private::bindings::ticking);
+        }
+    });
     quote! {
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -140,6 +183,7 @@ fn export(function: &ItemFn) -> proc_macro2::TokenStream {
             }
 
             sdk::export_stage!(Component with_types_in ::bulkhead_sdk::__private::bindings);
+            #ticker
         };
     }
 }

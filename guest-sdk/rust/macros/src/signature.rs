@@ -64,19 +64,32 @@ fn referent(state: &Type) -> syn::Result<TokenStream> {
     }
 }
 
-/// The path in `init = path`, where there is one.
-pub(crate) fn init(attribute: TokenStream) -> syn::Result<Option<Path>> {
-    let mut init = None;
-    let parser = syn::meta::parser(|meta| {
-        if meta.path.is_ident("init") {
-            init = Some(meta.value()?.parse()?);
+/// What the attribute names.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// The path in `init = path`.
+    pub(crate) init: Option<Path>,
+    /// The path in `tick = path`.
+    pub(crate) tick: Option<Path>,
+}
+
+impl Options {
+    pub(crate) fn of(attribute: TokenStream) -> syn::Result<Self> {
+        let mut options = Self::default();
+        let parser = syn::meta::parser(|meta| {
+            let named = match &meta.path {
+                path if path.is_ident("init") => &mut options.init,
+                path if path.is_ident("tick") => &mut options.tick,
+                _ => return Err(meta.error("a stage knows `init = function`, `tick = function` and nothing else")),
+            };
+            if named.replace(meta.value()?.parse()?).is_some() {
+                return Err(meta.error("this is named twice"));
+            }
             Ok(())
-        } else {
-            Err(meta.error("a stage knows `init = function` and nothing else"))
-        }
-    });
-    parser.parse2(attribute)?;
-    Ok(init)
+        });
+        parser.parse2(attribute)?;
+        Ok(options)
+    }
 }
 
 #[cfg(test)]
@@ -151,8 +164,11 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_refused() {
-        assert!(init(quote!(inti = setup)).is_err());
-        assert!(init(quote!(init = a::setup)).is_ok_and(|path| path.is_some()));
-        assert!(init(quote!()).is_ok_and(|path| path.is_none()));
+        for wrong in [quote!(inti = setup), quote!(init = a, init = b), quote!(tick), quote!(init = a; tick = b)] {
+            assert!(Options::of(wrong.clone()).is_err(), "{wrong}");
+        }
+        let both = Options::of(quote!(init = a::setup, tick = tick)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(both.init.is_some() && both.tick.is_some());
+        assert!(Options::of(quote!()).is_ok_and(|options| options.init.is_none() && options.tick.is_none()));
     }
 }

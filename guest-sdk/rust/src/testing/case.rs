@@ -26,6 +26,33 @@ pub struct Case {
     pub records: Vec<Input>,
     /// Records of a batch at most.
     pub batch_records: usize,
+    /// What happens between the records, in order: the number of records before it, and what.
+    pub between: Vec<(usize, Between)>,
+}
+
+/// What can happen between two records of a [`Case`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// The stage is called for time.
+    Tick {
+        /// Index of the input.
+        input: u16,
+        /// The partition whose state is in reach.
+        partition: i32,
+        /// The host's time, in milliseconds since the epoch.
+        now: i64,
+    },
+    /// The instance is dropped, and another goes on with the same state.
+    Restart,
+}
+
+/// One step of a [`Case`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// These records are a batch.
+    Batch(std::ops::Range<usize>),
+    /// Something happens between two records.
+    Between(Between),
 }
 
 impl Default for Case {
@@ -38,6 +65,7 @@ impl Default for Case {
             settings: "null".to_owned(),
             records: Vec::new(),
             batch_records: 1000,
+            between: Vec::new(),
         }
     }
 }
@@ -83,6 +111,26 @@ impl Case {
         self
     }
 
+    /// Calls the stage for time at this point, for partition 0 of the first input; the stage needs a `tick`.
+    #[must_use]
+    pub fn tick(self, now: i64) -> Self {
+        self.tick_of(0, 0, now)
+    }
+
+    /// Calls the stage for time at this point, for a partition of an input.
+    #[must_use]
+    pub fn tick_of(mut self, input: u16, partition: i32, now: i64) -> Self {
+        self.between.push((self.records.len(), Between::Tick { input, partition, now }));
+        self
+    }
+
+    /// Drops the instance at this point and goes on with another one, as after a fault or a move. State stays, memory does not.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        self.between.push((self.records.len(), Between::Restart));
+        self
+    }
+
     /// The configuration that the stage is told.
     pub fn config(&self) -> Config {
         Config::new(self.contract())
@@ -98,22 +146,38 @@ impl Case {
         }
     }
 
-    /// Where each batch begins and ends: a batch holds neighbours of one input and partition, `batch_records` at most.
-    pub fn batches(&self) -> Vec<std::ops::Range<usize>> {
-        let mut batches: Vec<std::ops::Range<usize>> = Vec::new();
-        for (i, record) in self.records.iter().enumerate() {
-            match batches.last_mut() {
-                Some(batch)
+    /// What happens, in order. A batch holds neighbours of one input and partition, `batch_records` at most, and nothing happens
+    /// within one.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut between = self.between.iter().peekable();
+        for i in 0..=self.records.len() {
+            while let Some((_, happens)) = between.next_if(|(before, _)| *before == i) {
+                steps.push(Step::Between(*happens));
+            }
+            let Some(record) = self.records.get(i) else { break };
+            match steps.last_mut() {
+                Some(Step::Batch(batch))
                     if batch.len() < self.batch_records
                         && self.records[batch.start].input == record.input
                         && self.records[batch.start].partition == record.partition =>
                 {
                     batch.end = i + 1;
                 }
-                _ => batches.push(i..i + 1),
+                _ => steps.push(Step::Batch(i..i + 1)),
             }
         }
-        batches
+        steps
+    }
+
+    /// Where each batch begins and ends.
+    pub fn batches(&self) -> Vec<std::ops::Range<usize>> {
+        let steps = self.steps().into_iter();
+        let batch = |step| match step {
+            Step::Batch(rows) => Some(rows),
+            Step::Between(_) => None,
+        };
+        steps.filter_map(batch).collect()
     }
 
     /// The offset of record `i`: its own, or its place in the case.

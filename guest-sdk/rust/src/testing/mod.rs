@@ -27,8 +27,8 @@ mod case;
 mod report;
 mod run;
 
-pub use case::{Case, Input};
-pub use report::{Emitted, Rejected, Report};
+pub use case::{Between, Case, Input, Step};
+pub use report::{Emitted, Rejected, Report, Stores};
 pub(crate) use run::capture;
 #[cfg(test)]
 pub(crate) use run::columns;

@@ -3,6 +3,7 @@
 //! Must never: hold anything that differs between a native run and the sandbox of the same case.
 
 use crate::log::Level;
+use std::collections::BTreeMap;
 
 /// What a stage made of a case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,7 +14,12 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// What the stage logged, in order.
     pub logs: Vec<(Level, String)>,
+    /// What its state held at the end.
+    pub state: Stores,
 }
+
+/// Keys and values by input and partition.
+pub type Stores = BTreeMap<(u16, i32), BTreeMap<Vec<u8>, Vec<u8>>>;
 
 impl Report {
     /// The outputs that went to `output`, in order.
@@ -33,8 +39,10 @@ impl Report {
 /// An output, with what it took over from its record filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted {
-    /// Place in the case of the record that it was made from.
+    /// Place in the case of the record that it was made from; of an output of a tick, the number of records before it.
     pub record: usize,
+    /// Whether it was made by a tick.
+    pub by_tick: bool,
     /// Name of the output it went to.
     pub to: String,
     /// The key.

@@ -2,12 +2,15 @@
 //!
 //! Must never: skip the columns. What would break there has to break here.
 
-use super::{Case, Emitted, Rejected, Report};
+use super::{Between, Case, Emitted, Rejected, Report, Step};
 use crate::bindings::contract;
+use crate::bindings::ticking::exports::bulkhead::stage::ticker::Moment;
 use crate::log::Level;
 use crate::outputs::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, end, set_null};
 use crate::record::{Record, cell};
 use crate::stage::Instance;
+use crate::state::{call, native};
+use crate::tick::Tick;
 use crate::{InitError, Stage};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -24,17 +27,34 @@ pub(crate) fn capture(level: Level, message: String) {
 
 pub(crate) fn run<S: Stage>(case: &Case) -> Result<Report, InitError> {
     LOGS.take();
+    call::reset();
+    native::take();
     let mut instance = Instance::<S>::start(case.contract())?;
     let mut report = Report::default();
-    for rows in case.batches() {
-        let batch = columns(case, rows.clone());
-        let outcome = instance.process(&batch);
-        collect(case, &batch, rows.start, outcome, &mut report);
+    let mut done = 0;
+    for step in case.steps() {
+        match step {
+            Step::Batch(rows) => {
+                let batch = columns(case, rows.clone());
+                let outcome = instance.process(&batch);
+                collect(case, &batch, rows.start, false, &outcome.outputs, &mut report);
+                reject(rows.start, outcome.exceptions, &mut report);
+                done = rows.end;
+            }
+            Step::Between(Between::Tick { input, partition, now }) => {
+                assert!(S::TICKS, "the case has a tick and the stage none: name one in `#[stage(tick = function)]`");
+                let at = Moment { topic: input, partition, now };
+                let outputs = instance.tick(at);
+                collect(case, &Tick::new(at).row(), done, true, &outputs, &mut report);
+            }
+            Step::Between(Between::Restart) => instance = Instance::start(case.contract())?,
+        }
         if report.rejected.last().is_some_and(|rejected| rejected.retry) {
             break;
         }
     }
     report.logs = LOGS.take();
+    report.state = native::take();
     Ok(report)
 }
 
@@ -80,9 +100,15 @@ fn push(column: &mut contract::NullColumn, value: Option<&[u8]>) {
     column.ends.push(end(column.data.len()));
 }
 
-/// Adds what a batch came to; `first` is the place in the case of its first record.
-fn collect(case: &Case, batch: &contract::Batch, first: usize, outcome: contract::Outcome, report: &mut Report) {
-    let outputs = &outcome.outputs;
+/// Adds what a batch or a tick emitted; `first` is the place in the case of its first record.
+fn collect(
+    case: &Case,
+    batch: &contract::Batch,
+    first: usize,
+    by_tick: bool,
+    outputs: &contract::Outputs,
+    report: &mut Report,
+) {
     // The columns that go out have the shape of those that come in, so the same view reads both.
     let own = contract::Batch {
         topic: 0,
@@ -103,6 +129,7 @@ fn collect(case: &Case, batch: &contract::Batch, first: usize, outcome: contract
         let own_time = inherit & INHERIT_TIMESTAMP == 0 && !outputs.timestamps.is_empty();
         report.outputs.push(Emitted {
             record: first + source,
+            by_tick,
             to: case.outputs[usize::from(outputs.to[row])].clone(),
             key: key.map(<[u8]>::to_vec),
             value: cell(&outputs.values, row).map(<[u8]>::to_vec),
@@ -110,7 +137,10 @@ fn collect(case: &Case, batch: &contract::Batch, first: usize, outcome: contract
             timestamp: if own_time { outputs.timestamps[row] } else { batch.timestamps[source] },
         });
     }
-    report.rejected.extend(outcome.exceptions.into_iter().map(|exception| Rejected {
+}
+
+fn reject(first: usize, exceptions: Vec<contract::Exception>, report: &mut Report) {
+    report.rejected.extend(exceptions.into_iter().map(|exception| Rejected {
         record: first + exception.index as usize,
         retry: exception.action == contract::Action::Retry,
         reason: exception.reason,
