@@ -19,6 +19,7 @@
 
 mod archive;
 mod convert;
+mod departures;
 pub mod expected;
 mod sample;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use std::path::PathBuf;
 /// A record to write to an input topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The key: a flight's designator such as `UA1545`, or a weather station's airport such as `EWR`.
+    /// The key: a flight's designator such as `UA1545`, its route such as `EWR-IAH`, or a weather station's airport such as `EWR`.
     pub key: String,
     /// One JSON object on one line; what the data set gives as `NA` is `null`.
     pub value: String,
@@ -73,6 +74,14 @@ pub fn flights(source: &Source) -> Result<Records> {
             Ok(convert::flights(csv))
         }
     }
+}
+
+/// Flights, for the topic `departures`: with the route as key (`EWR-IAH`), in the order in which they became known. Held in memory to be sorted.
+///
+/// # Errors
+/// Where the archive cannot be opened or is another, or a row is damaged.
+pub fn departures(source: &Source) -> Result<Records> {
+    departures::in_order(flights(source)?)
 }
 
 /// Weather readings, for the topic `weather`.

@@ -1,12 +1,14 @@
 //! The sample, what Rust expects of it, and what Python (`expected.py`) expects of it, agree.
 
 use crate::expected::{self, Expected, Output};
-use crate::{Record, Source, flights, weather};
+use crate::{Record, Source, departures, flights, weather};
 use flate2::read::GzDecoder;
 use std::io::Read;
 
 const ENRICHED: &[u8] = include_bytes!("../../flights/expected/flights-enriched.tsv.gz");
 const LATE: &[u8] = include_bytes!("../../flights/expected/flights-late.tsv.gz");
+const DELAYS: &[u8] = include_bytes!("../../delays/expected/delays.tsv.gz");
+const DELAYS_LATE: &[u8] = include_bytes!("../../delays/expected/delays-late.tsv.gz");
 const ALERTS: &str = include_str!("../../weather/expected/weather-alerts.tsv");
 const DEAD: &str = include_str!("../../weather/expected/weather-dead.tsv");
 
@@ -49,6 +51,19 @@ fn readings_become_what_python_says() {
         .map(|(record, _)| format!("{}\t{}\n", record.key, record.value))
         .collect();
     assert_eq!(dead, DEAD);
+}
+
+#[test]
+fn delays_become_what_python_says() {
+    let records: Vec<_> = departures(&Source::Sample).unwrap().map(Result::unwrap).collect();
+    assert_eq!(records.len(), 19_811);
+    let expected = expected::delays(&records, 6).expect("records of this data set");
+    let rows: String = expected.rows.iter().map(|(key, value)| format!("{key}\t{value}\n")).collect();
+    assert!(rows == text(DELAYS), "delays differs");
+    let late: String =
+        expected.late.iter().map(|place| format!("{}\t{}\n", records[*place].key, records[*place].value)).collect();
+    assert!(late == text(DELAYS_LATE), "delays-late differs");
+    assert!(expected.over < expected.rows.len() && expected.over > 19_000, "{} are over", expected.over);
 }
 
 #[test]

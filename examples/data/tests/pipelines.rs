@@ -120,7 +120,7 @@ fn readings_become_alerts() {
 
 #[test]
 fn python_still_computes_what_is_in_the_folder() {
-    for example in ["flights", "weather"] {
+    for example in ["flights", "weather", "delays"] {
         let script = examples().join(example).join("expected.py");
         let output = std::process::Command::new("python3").arg(script).arg("--check").output().expect("python3 runs");
         assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
