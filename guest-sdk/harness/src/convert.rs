@@ -2,7 +2,7 @@
 //!
 //! Must never: fill in what a guest left out; that is for the columns' own accessors.
 
-use bulkhead_core::columns::{Action, Outcome, RecordBatch};
+use bulkhead_core::columns::{Action, Exception, Outputs, RecordBatch};
 use bulkhead_core::grant::Capability;
 use bulkhead_engine::StageConfig;
 use bulkhead_sdk::log::Level;
@@ -33,13 +33,26 @@ pub(crate) fn batch(case: &Case, rows: Range<usize>) -> RecordBatch {
     batch
 }
 
-/// Adds what a batch came to; `first` is the place in the case of its first record.
-pub(crate) fn collect(case: &Case, batch: &RecordBatch, first: usize, outcome: &Outcome, report: &mut Report) {
-    let outputs = &outcome.outputs;
+/// What a tick's outputs are made from: one record that has a time and nothing else.
+pub(crate) fn moment(input: u16, partition: i32, now: i64) -> RecordBatch {
+    let mut row = RecordBatch { topic: input, partition, ..RecordBatch::default() };
+    row.push(-1, now, None, None, []);
+    row
+}
+
+/// Adds what was emitted; `first` is the place in the case of the first record.
+pub(crate) fn collect(
+    case: &Case,
+    batch: &RecordBatch,
+    (first, by_tick): (usize, bool),
+    outputs: &Outputs,
+    report: &mut Report,
+) {
     for i in 0..outputs.len() {
         let headers = outputs.headers(i, batch).map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
         report.outputs.push(Emitted {
             record: first + outputs.source[i] as usize,
+            by_tick,
             to: case.outputs[usize::from(outputs.to[i])].clone(),
             key: outputs.key(i, batch).map(<[u8]>::to_vec),
             value: outputs.values.get(i).map(<[u8]>::to_vec),
@@ -47,7 +60,11 @@ pub(crate) fn collect(case: &Case, batch: &RecordBatch, first: usize, outcome: &
             timestamp: outputs.timestamp(i, batch),
         });
     }
-    report.rejected.extend(outcome.exceptions.iter().map(|exception| Rejected {
+}
+
+/// Adds the records that were rejected.
+pub(crate) fn reject(first: usize, exceptions: &[Exception], report: &mut Report) {
+    report.rejected.extend(exceptions.iter().map(|exception| Rejected {
         record: first + exception.index as usize,
         retry: exception.action == Action::Retry,
         reason: exception.reason.clone(),

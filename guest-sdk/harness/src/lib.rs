@@ -31,6 +31,7 @@
 mod build;
 mod convert;
 mod sandbox;
+mod state;
 
 pub use bulkhead_core::limits::StageLimits;
 pub use bulkhead_sdk::testing::{Case, Emitted, Input, Rejected, Report};

@@ -3,15 +3,16 @@
 //! One engine and one runtime serve all tests of a process; compiled code is kept between runs, beside the compiler.
 //! Must never: be used inside an async test: it waits by itself.
 
+use crate::state::Memories;
 use crate::{build, convert};
 use anyhow::{Context, Result};
 use bulkhead_core::fault::Fault;
-use bulkhead_core::limits::{REASON_BYTES_MAX, StageLimits};
+use bulkhead_core::limits::{REASON_BYTES_MAX, STATE_BYTES, StageLimits};
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, Failure, GuestLog, Mode, Module, PoolSizes};
 use bulkhead_sdk::Stage;
 use bulkhead_sdk::log::Level;
-use bulkhead_sdk::testing::{Case, Report};
+use bulkhead_sdk::testing::{Between, Case, Report, Step};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,6 +29,7 @@ pub struct Sandbox {
     module: Module,
     imports: Vec<String>,
     limits: StageLimits,
+    state_bytes: u64,
 }
 
 /// What a case came to in the sandbox.
@@ -98,7 +100,7 @@ impl Sandbox {
             let bytes = wasm.into();
             let inspection = engine.inspect(Clone::clone(&bytes)).await.context("the host refuses the component")?;
             let module = engine.load(digest, || async { Ok(bytes) }).await.context("the component cannot be loaded")?;
-            Ok(Self { module, imports: inspection.imports, limits: StageLimits::default() })
+            Ok(Self { module, imports: inspection.imports, limits: StageLimits::default(), state_bytes: STATE_BYTES })
         })
     }
 
@@ -106,6 +108,13 @@ impl Sandbox {
     #[must_use]
     pub fn limits(mut self, limits: StageLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets the bytes that state may have in each partition, as a manifest's `state.maxBytes` does. Default 64 MiB.
+    #[must_use]
+    pub fn state_bytes(mut self, most: u64) -> Self {
+        self.state_bytes = most;
         self
     }
 
@@ -126,7 +135,7 @@ impl Sandbox {
         let lines = Arc::new(Lines::default());
         let mut report = Report::default();
         let (runtime, _) = shared().expect("it gave this module");
-        match runtime.block_on(self.run_batches(case, &lines, &mut report)) {
+        match runtime.block_on(self.run_steps(case, &lines, &mut report)) {
             Ok(run) => Ok(Run { report: Report { logs: lines.take(), ..report }, ..run }),
             Err((failure, first)) => Err(Box::new(Stopped {
                 record: failure.record.map(|row| first + row as usize),
@@ -137,28 +146,48 @@ impl Sandbox {
         }
     }
 
-    async fn run_batches(&self, case: &Case, lines: &Arc<Lines>, report: &mut Report) -> Result<Run, (Failure, usize)> {
+    async fn run_steps(&self, case: &Case, lines: &Arc<Lines>, report: &mut Report) -> Result<Run, (Failure, usize)> {
         let config = convert::config(case, self.limits);
         let log = Arc::clone(lines);
         let stage = self.module.stage(config, log).map_err(|fault| (Failure { fault, record: None, fuel: 0 }, 0))?;
         let mode = Mode::Confirm { seed: 0, time_ms: CLOCK_START_MS };
         let mut instance = stage.instantiate(mode).await.map_err(|failure| (failure, 0))?;
         let mut fuel = 0;
-        for rows in case.batches() {
-            let first = rows.start;
-            let batch = convert::batch(case, rows);
-            let processed = instance.process(&batch).await.map_err(|failure| (failure, first))?;
-            fuel += processed.fuel;
-            convert::collect(case, &batch, first, &processed.outcome, report);
+        let (mut state, mut done) = (Memories::new(self.state_bytes), 0);
+        for step in case.steps() {
+            match step {
+                Step::Batch(rows) => {
+                    let (first, end) = (rows.start, rows.end);
+                    let batch = convert::batch(case, rows);
+                    instance.with_state(state.of(batch.topic, batch.partition));
+                    let processed = instance.process(&batch).await.map_err(|failure| (failure, first))?;
+                    fuel += processed.fuel;
+                    convert::collect(case, &batch, (first, false), &processed.outcome.outputs, report);
+                    convert::reject(first, &processed.outcome.exceptions, report);
+                    done = end;
+                }
+                Step::Between(Between::Tick { input, partition, now }) => {
+                    instance.with_state(state.of(input, partition));
+                    let ticked = instance.tick(input, partition, now).await.map_err(|failure| (failure, done))?;
+                    fuel += ticked.fuel;
+                    let moment = convert::moment(input, partition, now);
+                    convert::collect(case, &moment, (done, true), &ticked.outputs, report);
+                }
+                Step::Between(Between::Restart) => {
+                    instance = stage.instantiate(mode).await.map_err(|failure| (failure, done))?;
+                }
+            }
             if report.rejected.last().is_some_and(|rejected| rejected.retry) {
                 break;
             }
         }
+        report.state = state.held();
         let (init_fuel, memory_bytes) = (instance.init_fuel(), instance.memory_bytes());
         Ok(Run { report: Report::default(), fuel, init_fuel, memory_bytes })
     }
 
-    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs and rejections may not.
+    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs, rejections and state may
+    /// not.
     ///
     /// # Panics
     /// Where the two differ, or where the stage did not survive.
@@ -175,6 +204,7 @@ impl Sandbox {
             rejected.reason = as_kept(&rejected.reason);
         }
         assert_eq!(rejected, sandboxed.rejected, "rejections natively (left) differ from the sandbox (right)");
+        assert_eq!(native.state, sandboxed.state, "state natively (left) differs from the sandbox (right)");
         run
     }
 }
