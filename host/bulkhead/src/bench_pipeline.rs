@@ -78,6 +78,14 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
     let digest = ModuleDigest::of(wasm);
     let spec = spec.resolve(|_| Some(digest)).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
     let key = PipelineKey { tenant: tenant.parse()?, project: "default".parse()?, pipeline: spec.name.clone() };
-    let pipeline = PipelineAssignment { key, revision: 1, spec, paused: false, initialised: BTreeMap::new() };
+    let pipeline = PipelineAssignment {
+        key,
+        incarnation: String::new(),
+        starts: 0,
+        revision: 1,
+        spec,
+        paused: false,
+        initialised: BTreeMap::new(),
+    };
     Ok(Assignment { generation: 1, pipelines: vec![pipeline] })
 }

@@ -4,7 +4,7 @@
 
 use crate::api::App;
 use crate::problem::Problem;
-use crate::store::Leftover;
+use crate::store::{Leftover, StartOver};
 use bulkhead_core::code::Code;
 
 impl App {
@@ -28,6 +28,16 @@ impl App {
                 Ok(true)
             }
         }
+    }
+
+    /// Forgets the positions of a pipeline that is to begin anew. `false` where a worker may not have been told to leave yet; a conflict
+    /// where workers are still leaving.
+    pub(crate) async fn forget_positions(&self, over: &StartOver) -> Result<bool, Problem> {
+        if self.behind(over.told_generation) {
+            return Ok(false);
+        }
+        self.topics().forget_group(&over.scope, &over.project, &over.pipeline).await?;
+        Ok(true)
     }
 
     /// [`App::clear`] within a request: what cannot be done now is the background's.

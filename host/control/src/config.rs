@@ -48,8 +48,12 @@ pub struct Quotas {
     pub modules: u64,
     /// Bytes of all modules. Default 8 GiB.
     pub module_bytes: u64,
+    /// Projects. Default 1,000.
+    pub projects: u64,
     /// Pipelines. Default 1,000.
     pub pipelines: u64,
+    /// Revisions of one pipeline, the newest; earlier ones are forgotten. Default 100.
+    pub revisions: u64,
     /// Topics. Default 1,000.
     pub topics: u64,
     /// Partitions of one topic. Default 128.
@@ -58,7 +62,15 @@ pub struct Quotas {
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { modules: 1_000, module_bytes: 8 << 30, pipelines: 1_000, topics: 1_000, partitions: 128 }
+        Self {
+            modules: 1_000,
+            module_bytes: 8 << 30,
+            projects: 1_000,
+            pipelines: 1_000,
+            revisions: 100,
+            topics: 1_000,
+            partitions: 128,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::store::{Leftover, Store, now_ms};
 use crate::token::{Issuer, IssuerConfig};
 use bulkhead_core::code::Code;
+use bulkhead_core::scope::TenantScope;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,8 @@ impl Control {
         &self.issuer
     }
 
-    /// Does in the background what requests leave behind, until [`Control::stop`]: forgets positions of deleted pipelines, deletes
+    /// Does in the background what requests leave behind, until [`Control::stop`]: forgets positions of deleted pipelines and of
+    /// those that are to begin anew, deletes
     /// topics and objects of deleted tenants, prunes the audit. Run it once, under the process's supervisor.
     pub async fn run(&self) {
         let mut passes = 0_u64;
@@ -127,6 +129,13 @@ impl Control {
                 Err(problem) => log_left(&leftover, &problem),
             }
         }
+        for over in self.store.starting_over().await? {
+            match self.app.forget_positions(&over).await {
+                Ok(true) => self.store.started_over(&over).await?,
+                Ok(false) => {}
+                Err(problem) => log_waiting(&over.scope, "a pipeline does not begin anew yet", &problem),
+            }
+        }
         if prune {
             let kept_ms = i64::try_from(self.app.config().audit_kept.as_millis()).unwrap_or(i64::MAX);
             self.store.prune_audit(now_ms().saturating_sub(kept_ms), self.app.config().audit_rows_max).await?;
@@ -140,10 +149,14 @@ fn log_left(leftover: &Leftover, problem: &Problem) {
     let scope = match leftover {
         Leftover::Group(scope, ..) | Leftover::Tenant(scope) => scope,
     };
+    log_waiting(scope, "a deletion is not done yet", problem);
+}
+
+fn log_waiting(scope: &TenantScope, what: &str, problem: &Problem) {
     // A conflict is the normal case of workers that are still leaving.
     if problem.code == Code::Conflict {
-        tracing::debug!(tenant = %scope.tenant(), detail = problem.detail, "a deletion waits");
+        tracing::debug!(tenant = %scope.tenant(), detail = problem.detail, "{what}");
     } else {
-        tracing::warn!(tenant = %scope.tenant(), code = %problem.code, cause = problem.cause, "a deletion is not done yet");
+        tracing::warn!(tenant = %scope.tenant(), code = %problem.code, cause = problem.cause, "{what}");
     }
 }

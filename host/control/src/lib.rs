@@ -17,9 +17,11 @@
 mod api;
 mod blobs;
 mod cleanup;
+mod condition;
 mod config;
 mod control;
 mod counted;
+mod diff;
 mod folder;
 mod live;
 mod metrics;

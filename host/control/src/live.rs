@@ -21,6 +21,7 @@ pub(crate) struct Live {
 struct Heard {
     at: Instant,
     boot: String,
+    generation: u64,
     pipelines: HashMap<PipelineKey, PipelineReport>,
 }
 
@@ -56,7 +57,7 @@ impl Live {
     pub(crate) fn changed<'a>(&self, report: &'a WorkerReport) -> Vec<&'a PipelineReport> {
         let workers = self.workers.lock();
         let before = workers.get(&report.worker).filter(|heard| heard.boot == report.boot);
-        let kept = |p: &PipelineReport| (p.revision, p.totals, p.initialised.clone());
+        let kept = |p: &PipelineReport| (p.revision, p.starts, p.totals, p.initialised.clone());
         let same = |now: &PipelineReport| {
             before.and_then(|heard| heard.pipelines.get(&now.key)).is_some_and(|then| kept(then) == kept(now))
         };
@@ -72,7 +73,12 @@ impl Live {
         let pipelines = report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
         let mut workers = self.workers.lock();
         workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
-        workers.insert(report.worker, Heard { at, boot: report.boot, pipelines });
+        workers.insert(report.worker, Heard { at, boot: report.boot, generation: report.generation, pipelines });
+    }
+
+    /// Whether a worker that has reported lately does not know this generation yet.
+    pub(crate) fn behind(&self, generation: u64) -> bool {
+        self.workers.lock().values().any(|heard| heard.at.elapsed() < self.fresh && heard.generation < generation)
     }
 
     /// How a pipeline fares whose first revision is `first_revision`.

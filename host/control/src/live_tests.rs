@@ -14,6 +14,8 @@ fn key(pipeline: &str) -> PipelineKey {
 fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport {
     let pipeline = PipelineReport {
         key: key("p"),
+        incarnation: String::new(),
+        starts: 0,
         revision: 2,
         phase,
         code: None,

@@ -35,6 +35,12 @@ pub struct PipelineAssignment {
     /// Which.
     #[serde(flatten)]
     pub key: PipelineKey,
+    /// New with every pipeline that is made, so that one which was deleted and made again under its name is told apart.
+    #[serde(default)]
+    pub incarnation: String,
+    /// How often it was told to begin anew: with each, the positions that were committed before are void.
+    #[serde(default)]
+    pub starts: u64,
     /// Rises with every applied manifest.
     pub revision: u64,
     /// What to run.
@@ -64,6 +70,12 @@ pub struct PipelineReport {
     /// Which.
     #[serde(flatten)]
     pub key: PipelineKey,
+    /// [`PipelineAssignment::incarnation`] of what it speaks of.
+    #[serde(default)]
+    pub incarnation: String,
+    /// [`PipelineAssignment::starts`] of the same: `initialised` speaks of positions since then.
+    #[serde(default)]
+    pub starts: u64,
     /// Which revision runs.
     pub revision: u64,
     /// What it is doing.

@@ -53,6 +53,12 @@ codes! {
     Conflict = "BH0010", 409, "Conflict";
     Unavailable = "BH0011", 503, "Temporarily unavailable";
     Internal = "BH0012", 500, "Internal error";
+    PreconditionFailed = "BH0013", 412, "Changed by somebody else";
+    KeyReused = "BH0014", 422, "Idempotency key of another request";
+    KeyBusy = "BH0015", 409, "Request of this idempotency key under way";
+    ProjectParentMissing = "BH0016", 422, "No project to lie in";
+    ProjectNotEmpty = "BH0017", 409, "Project not empty";
+    ProjectStays = "BH0018", 409, "Project cannot be deleted";
 
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";

@@ -28,7 +28,12 @@ impl NameError {
     }
 }
 
+/// Longest project name in bytes, the names of the projects around it included.
+pub const PROJECT_BYTES_MAX: usize = 63;
+
 const LABEL_RULE: &str = "use 1 to 63 of a-z, 0-9 and -, starting with a letter and not ending in -";
+const PROJECT_RULE: &str =
+    "use names of a-z, 0-9 and -, each starting with a letter and not ending in -, joined by dots, together 1 to 63";
 const TOPIC_RULE: &str = "use 1 to 180 of a-z, A-Z, 0-9, ., _ and -, not starting with . or _";
 
 fn is_label(text: &str) -> bool {
@@ -37,6 +42,11 @@ fn is_label(text: &str) -> bool {
         && bytes[0].is_ascii_lowercase()
         && bytes[bytes.len() - 1] != b'-'
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+/// Labels joined by dots: each is a project in the one before it.
+fn is_project(text: &str) -> bool {
+    text.len() <= PROJECT_BYTES_MAX && text.split('.').all(is_label)
 }
 
 fn is_topic(text: &str) -> bool {
@@ -93,8 +103,8 @@ name!(
     TenantId, "tenant name", is_label, LABEL_RULE
 );
 name!(
-    /// A tenant's folder for modules, pipelines and configuration.
-    ProjectId, "project name", is_label, LABEL_RULE
+    /// A tenant's folder for modules, pipelines and configuration. Projects nest: `shop.eu` lies in `shop`.
+    ProjectId, "project name", is_project, PROJECT_RULE
 );
 name!(
     /// A pipeline within a project.
@@ -116,6 +126,13 @@ name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );
+
+impl ProjectId {
+    /// The project around this one, if there is one.
+    pub fn parent(&self) -> Option<ProjectId> {
+        self.0.rsplit_once('.').map(|(parent, _)| Self(parent.to_owned()))
+    }
+}
 
 /// A module's identity: the SHA-256 of its bytes, shown as `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -197,6 +214,16 @@ mod tests {
             assert!(bad.parse::<TopicName>().is_err(), "{bad:?} was accepted");
         }
         assert!("orders.4000000.4".parse::<TopicName>().is_ok());
+    }
+
+    #[test]
+    fn projects_nest_by_dots() {
+        let eu: ProjectId = "shop.eu.west-1".parse().unwrap();
+        assert_eq!(eu.parent().unwrap().as_str(), "shop.eu");
+        assert_eq!(eu.parent().unwrap().parent().unwrap().parent(), None);
+        for bad in ["", ".", "shop.", ".shop", "shop..eu", "shop.1", "shop.Eu", &format!("a.{}", "b".repeat(62))] {
+            assert!(bad.parse::<ProjectId>().is_err(), "{bad:?} was accepted");
+        }
     }
 
     #[test]

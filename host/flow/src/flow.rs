@@ -121,8 +121,16 @@ impl Flow {
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
         let mut wanted: BTreeMap<_, _> = assignment.pipelines.into_iter().map(|p| (p.key.clone(), p)).collect();
-        let keys: Vec<_> = pipelines.running.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
-        let stopped: Vec<_> = keys.iter().filter_map(|key| pipelines.running.remove(key)).collect();
+        // A pipeline that was deleted and made again is another, though its name is the same.
+        let stays = |(key, pipeline): &(&PipelineKey, &Pipeline)| {
+            wanted.get(*key).is_some_and(|wanted| wanted.incarnation == pipeline.state.incarnation)
+        };
+        let gone: Vec<_> = pipelines.running.iter().filter(|entry| !stays(entry)).map(|(key, _)| key.clone()).collect();
+        let (mut stopped, mut later) = (Vec::new(), Vec::new());
+        for key in gone {
+            later.extend(wanted.remove(&key));
+            stopped.extend(pipelines.running.remove(&key));
+        }
         stopped.iter().for_each(Pipeline::stop);
         while let Some((key, assignment)) = wanted.pop_first() {
             match pipelines.running.get(&key) {
@@ -133,6 +141,10 @@ impl Flow {
         // Those that stay do not wait for those that go, nor does a report.
         drop(pipelines);
         stopped.into_iter().for_each(Pipeline::join);
+        let mut pipelines = self.pipelines.lock();
+        for assignment in later {
+            pipelines.running.insert(assignment.key.clone(), Pipeline::start(assignment, &self.tools));
+        }
     }
 
     /// The generation that runs, and how each pipeline fares.

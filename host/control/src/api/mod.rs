@@ -6,18 +6,23 @@
 
 mod audit;
 mod body;
+mod deploy;
 mod edge;
 mod extract;
 mod health;
 mod modules;
 mod pages;
 mod pipelines;
+mod projects;
 mod records;
+mod revisions;
 mod routes;
+mod tags;
 mod tenants;
 mod tokens;
 mod topics;
 mod upload;
+mod whoami;
 mod worker;
 
 pub(crate) use edge::RequestId;
@@ -105,6 +110,10 @@ impl App {
 
     pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
         self.policy().has_left_groups(scope).await
+    }
+
+    pub(crate) fn behind(&self, generation: u64) -> bool {
+        self.live().behind(generation)
     }
 
     fn issuer(&self) -> &Issuer {

@@ -1,47 +1,49 @@
-//! Pipelines: applying manifests, seeing how they fare, pausing, deleting.
+//! Pipelines: seeing how they fare, pausing, deleting. Bringing them out is in [`super::deploy`].
 //!
-//! Must never: tell one mistake in a manifest where there are more.
+//! Must never: answer a change with what somebody else made of the pipeline meanwhile.
 
 use super::App;
-use super::body::Limited;
 use super::extract::{ListParams, Names, Params, list_json};
+use crate::condition::Condition;
 use crate::live::Fares;
 use crate::policy::Permit;
-use crate::policy::action::{Action, ApplyPipeline, DeletePipeline, PausePipeline, ReadPipelines};
+use crate::policy::action::{DeletePipeline, PausePipeline, ReadPipelines};
 use crate::problem::Problem;
-use crate::store::{Applied, Leftover, PipelineRow, manifest_problem};
+use crate::store::{Leftover, PipelineRow, Store};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::{ETAG, HeaderName};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use bulkhead_core::assignment::{PipelineKey, Totals};
-use bulkhead_core::code::Code;
-use bulkhead_core::limits::MANIFEST_BYTES_MAX;
-use bulkhead_core::manifest::{self, ManifestError, ModuleRef, PipelineSpec};
-use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
+use bulkhead_core::manifest::PipelineSpec;
+use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 pub(super) struct InProject {
-    project: ProjectId,
+    pub(super) project: ProjectId,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Which {
-    project: ProjectId,
-    pipeline: PipelineName,
+    pub(super) project: ProjectId,
+    pub(super) pipeline: PipelineName,
 }
 
 /// A pipeline as clients see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PipelineView {
+pub(super) struct PipelineView {
     name: PipelineName,
     revision: u64,
     paused: bool,
+    /// It waits for its workers to leave, then begins anew at the start that was asked for.
+    starting_over: bool,
     created_at: String,
     updated_at: String,
     status: Status,
@@ -78,21 +80,31 @@ impl From<Totals> for TotalsView {
     }
 }
 
-async fn view<A: Action<Reach = TenantScope>>(
+/// The digest of each stage's module.
+pub(super) fn modules_of(spec: &PipelineSpec) -> BTreeMap<String, String> {
+    spec.stages.iter().map(|stage| (stage.name.to_string(), stage.module.to_string())).collect()
+}
+
+/// The header that names a thing's state.
+pub(super) fn tagged(etag: &str) -> [(HeaderName, String); 1] {
+    [(ETAG, etag.to_owned())]
+}
+
+pub(super) async fn view(
     app: &App,
-    permit: &Permit<A>,
+    (store, scope): (&Store, &TenantScope),
     project: &ProjectId,
     row: PipelineRow,
 ) -> Result<PipelineView, Problem> {
-    let scope = permit.scope();
-    let totals = permit.store().totals(scope, project, &row.name).await?;
+    let totals = store.totals(scope, project, &row.name).await?;
     let key = PipelineKey { tenant: scope.tenant().clone(), project: project.clone(), pipeline: row.name.clone() };
     let fares = app.live().fares(&key, row.first_revision);
-    let modules = row.spec.stages.iter().map(|stage| (stage.name.to_string(), stage.module.to_string())).collect();
+    let modules = modules_of(&row.spec);
     Ok(PipelineView {
         name: row.name,
         revision: row.revision,
         paused: row.paused,
+        starting_over: row.starting_over,
         created_at: format_rfc3339_ms(row.created_ms),
         updated_at: format_rfc3339_ms(row.updated_ms),
         status: Status { fares, totals: totals.into() },
@@ -101,13 +113,14 @@ async fn view<A: Action<Reach = TenantScope>>(
     })
 }
 
-async fn view_one<A: Action<Reach = TenantScope>>(
+async fn answer(
     app: &App,
-    permit: &Permit<A>,
-    at: &Which,
-) -> Result<Json<Value>, Problem> {
-    let row = permit.store().pipeline(permit.scope(), &at.project, &at.pipeline).await?;
-    Ok(Json(json!(view(app, permit, &at.project, row).await?)))
+    reach: (&Store, &TenantScope),
+    project: &ProjectId,
+    row: PipelineRow,
+) -> Result<Response, Problem> {
+    let etag = row.etag();
+    Ok((tagged(&etag), Json(view(app, reach, project, row).await?)).into_response())
 }
 
 pub(super) async fn list(
@@ -117,10 +130,11 @@ pub(super) async fn list(
     State(app): State<App>,
 ) -> Result<Json<Value>, Problem> {
     let page = params.page()?;
-    permit.store().need_project(permit.scope(), &at.project).await?;
+    let (store, scope) = (permit.store(), permit.scope());
+    store.need_project(scope, &at.project).await?;
     let mut views = Vec::new();
-    for row in permit.store().pipelines(permit.scope(), &at.project, &page).await? {
-        views.push(PipelineView { manifest: None, ..view(&app, &permit, &at.project, row).await? });
+    for row in store.pipelines(scope, &at.project, &page).await? {
+        views.push(PipelineView { manifest: None, ..view(&app, (store, scope), &at.project, row).await? });
     }
     Ok(Json(list_json(&views, &page, |view| view.name.to_string())))
 }
@@ -129,52 +143,41 @@ pub(super) async fn one(
     permit: Permit<ReadPipelines>,
     Names(at): Names<Which>,
     State(app): State<App>,
-) -> Result<Json<Value>, Problem> {
-    view_one(&app, &permit, &at).await
-}
-
-pub(super) async fn apply(
-    permit: Permit<ApplyPipeline>,
-    Names(at): Names<Which>,
-    State(app): State<App>,
-    Limited(body): Limited<{ MANIFEST_BYTES_MAX as usize }>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Response, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
-    store.need_project(scope, &at.project).await?;
-    let (text, spec) = parse(&body)?;
-    let mut errors = name_errors(&at.pipeline, &spec);
-    errors.extend(topic_errors(&app, scope, &spec).await?);
-    // A name that is used again may have to wait for its former pipeline; try to help it along.
-    if store.has_left_group(scope, &at.project, &at.pipeline).await? {
-        let leftover = Leftover::Group(scope.clone(), at.project.clone(), at.pipeline.clone());
-        if app.clear_soon(&leftover).await {
-            store.strike(&leftover).await?;
-        }
-    }
-    if errors.is_empty() {
-        keep_state(&app, &permit, &at.project, &spec).await?;
-    }
-    let applied = store.apply(scope, &at.project, spec, text, errors, app.config().quotas.pipelines).await?;
-    let status = if applied == Applied::Created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, view_one(&app, &permit, &at).await?))
+    let row = store.pipeline(scope, &at.project, &at.pipeline).await?;
+    answer(&app, (store, scope), &at.project, row).await
 }
 
 pub(super) async fn pause(
     permit: Permit<PausePipeline>,
     Names(at): Names<Which>,
     State(app): State<App>,
-) -> Result<Json<Value>, Problem> {
-    permit.store().set_paused(permit.scope(), &at.project, &at.pipeline, true).await?;
-    view_one(&app, &permit, &at).await
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    set_paused(&app, &permit, &at, &headers, true).await
 }
 
 pub(super) async fn resume(
     permit: Permit<PausePipeline>,
     Names(at): Names<Which>,
     State(app): State<App>,
-) -> Result<Json<Value>, Problem> {
-    permit.store().set_paused(permit.scope(), &at.project, &at.pipeline, false).await?;
-    view_one(&app, &permit, &at).await
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    set_paused(&app, &permit, &at, &headers, false).await
+}
+
+async fn set_paused(
+    app: &App,
+    permit: &Permit<PausePipeline>,
+    at: &Which,
+    headers: &HeaderMap,
+    paused: bool,
+) -> Result<Response, Problem> {
+    let (store, scope) = (permit.store(), permit.scope());
+    let condition = Condition::read(headers)?;
+    let row = store.set_paused(scope, &at.project, &at.pipeline, paused, &condition).await?;
+    answer(app, (store, scope), &at.project, row).await
 }
 
 /// The pipeline is gone at once (204), or as soon as its workers have let go of its positions (202).
@@ -182,77 +185,14 @@ pub(super) async fn delete(
     permit: Permit<DeletePipeline>,
     Names(at): Names<Which>,
     State(app): State<App>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    permit.store().delete_pipeline(permit.scope(), &at.project, &at.pipeline).await?;
+    let condition = Condition::read(&headers)?;
+    permit.store().delete_pipeline(permit.scope(), &at.project, &at.pipeline, &condition).await?;
     let leftover = Leftover::Group(permit.scope().clone(), at.project, at.pipeline);
     if app.clear_soon(&leftover).await {
         permit.store().strike(&leftover).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     Ok(StatusCode::ACCEPTED)
-}
-
-fn parse(body: &[u8]) -> Result<(&str, PipelineSpec<ModuleRef>), Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let detail = format!("the manifest is not UTF-8 text: {error}");
-        manifest_problem(vec![ManifestError { code: Code::ManifestSyntax, field: "(all)".to_owned(), detail }])
-    })?;
-    let spec = manifest::parse(text).map_err(manifest_problem)?;
-    Ok((text, spec))
-}
-
-/// Makes the place for state where a manifest is the first to grant some. Only then: that a place vanished which was made before is for
-/// the worker to say, and no empty one may hide it.
-async fn keep_state(
-    app: &App,
-    permit: &Permit<ApplyPipeline>,
-    project: &ProjectId,
-    spec: &PipelineSpec<ModuleRef>,
-) -> Result<(), Problem> {
-    let (store, scope) = (permit.store(), permit.scope());
-    if !spec.has_state() {
-        return Ok(());
-    }
-    match store.pipeline(scope, project, &spec.name).await {
-        Ok(before) if before.spec.has_state() => return Ok(()),
-        Ok(_) => {}
-        Err(problem) if problem.code == Code::NotFound => {}
-        Err(problem) => return Err(problem),
-    }
-    let mut partitions = 1;
-    for input in &spec.inputs {
-        let topic = app.topics().describe(scope, &input.topic).await?;
-        partitions = partitions.max(topic.map_or(1, |topic| topic.partitions));
-    }
-    Ok(app.topics().keep_state(scope, project, &spec.name, partitions).await?)
-}
-
-fn name_errors(path: &PipelineName, spec: &PipelineSpec<ModuleRef>) -> Vec<ManifestError> {
-    if *path == spec.name {
-        return Vec::new();
-    }
-    let detail = format!("is `{}`, but the path says `{path}`; make them the same", spec.name);
-    vec![ManifestError { code: Code::FieldInvalid, field: "name".to_owned(), detail }]
-}
-
-/// One error for each field that names a topic which is not there.
-async fn topic_errors(
-    app: &App,
-    scope: &TenantScope,
-    spec: &PipelineSpec<ModuleRef>,
-) -> Result<Vec<ManifestError>, Problem> {
-    let mut there: BTreeMap<&TopicName, bool> = BTreeMap::new();
-    let mut errors = Vec::new();
-    for (field, topic) in spec.topics() {
-        let exists = match there.get(topic) {
-            Some(exists) => *exists,
-            None => app.topics().describe(scope, topic).await?.is_some(),
-        };
-        there.insert(topic, exists);
-        if !exists {
-            let detail = format!("there is no topic `{topic}`; make it first");
-            errors.push(ManifestError { code: Code::TopicMissing, field, detail });
-        }
-    }
-    Ok(errors)
 }

@@ -3,7 +3,10 @@
 //! The table is both: what is served, and what `tests/all/walls.rs` walks with no token, another tenant's and too weak a one.
 //! Must never: be bypassed; a route that is not here is not served.
 
-use super::{App, audit, health, modules, pages, pipelines, records, tenants, tokens, topics, upload, worker};
+use super::{
+    App, audit, deploy, health, modules, pages, pipelines, projects, records, revisions, tags, tenants, tokens, topics,
+    upload, whoami, worker,
+};
 use crate::config::ControlConfig;
 use crate::problem::Problem;
 use crate::token::Role;
@@ -19,6 +22,8 @@ use std::time::Duration;
 pub enum Access {
     /// Anybody, without a token.
     Public,
+    /// Whoever has a token, of whatever tenant and role.
+    AnyToken,
     /// Platform admins.
     Platform,
     /// Whoever has this role in the tenant that the path names.
@@ -68,12 +73,20 @@ pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
     const TENANT: &str = "/api/v1/tenants/{tenant}";
     const TOKENS: &str = "/api/v1/tenants/{tenant}/tokens";
     const AUDIT: &str = "/api/v1/tenants/{tenant}/audit";
+    const PROJECTS: &str = "/api/v1/tenants/{tenant}/projects";
+    const PROJECT: &str = "/api/v1/tenants/{tenant}/projects/{project}";
     const MODULES: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules";
     const MODULE: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}";
+    const TAGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags";
+    const TAG: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags/{tag}";
     const PIPELINES: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines";
     const PIPELINE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}";
     const PAUSE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/pause";
     const RESUME: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/resume";
+    const REVISIONS: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions";
+    const REVISION: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions/{revision}";
+    const ROLLBACK: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/rollback";
+    const DIFF: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/diff";
     const TOPICS: &str = "/api/v1/tenants/{tenant}/topics";
     const TOPIC: &str = "/api/v1/tenants/{tenant}/topics/{topic}";
     const RECORDS: &str = "/api/v1/tenants/{tenant}/topics/{topic}/records";
@@ -91,22 +104,35 @@ pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
         row("GET", "/readyz", Access::Public, Time::Request, get(health::readyz)),
         row("GET", "/.well-known/jwks.json", Access::Public, Time::Request, get(tokens::key_set)),
         row("GET", "/api/v1/errors/{code}", Access::Public, Time::Request, get(pages::page)),
+        row("GET", "/api/v1/whoami", Access::AnyToken, Time::Request, get(whoami::whoami)),
         row("GET", TENANTS, Access::Platform, Time::Request, get(tenants::list)),
         row("POST", TENANTS, Access::Platform, Time::Request, post(tenants::create)),
         row("GET", TENANT, Access::TenantOrPlatform(Role::Viewer), Time::Request, get(tenants::one)),
         row("DELETE", TENANT, Access::Platform, Time::Request, delete(tenants::delete)),
         row("POST", TOKENS, ADMIN, Time::Request, post(tokens::mint)),
         row("GET", AUDIT, ADMIN, Time::Request, get(audit::list)),
+        row("GET", PROJECTS, VIEWER, Time::Request, get(projects::list)),
+        row("POST", PROJECTS, DEVELOPER, Time::Request, post(projects::create)),
+        row("GET", PROJECT, VIEWER, Time::Request, get(projects::one)),
+        row("DELETE", PROJECT, DEVELOPER, Time::Request, delete(projects::delete)),
         row("GET", MODULES, VIEWER, Time::Request, get(modules::list)),
         row("GET", MODULE, VIEWER, Time::Request, get(modules::one)),
         row("PUT", MODULE, DEVELOPER, Time::Own, put(upload::put)),
         row("DELETE", MODULE, DEVELOPER, Time::Request, delete(modules::delete)),
+        row("GET", TAGS, VIEWER, Time::Request, get(tags::list)),
+        row("GET", TAG, VIEWER, Time::Request, get(tags::one)),
+        row("PUT", TAG, DEVELOPER, Time::Request, put(tags::put)),
+        row("DELETE", TAG, DEVELOPER, Time::Request, delete(tags::delete)),
         row("GET", PIPELINES, VIEWER, Time::Request, get(pipelines::list)),
         row("GET", PIPELINE, VIEWER, Time::Request, get(pipelines::one)),
-        row("PUT", PIPELINE, DEVELOPER, Time::Request, put(pipelines::apply)),
+        row("PUT", PIPELINE, DEVELOPER, Time::Request, put(deploy::apply)),
         row("DELETE", PIPELINE, DEVELOPER, Time::Request, delete(pipelines::delete)),
         row("POST", PAUSE, DEVELOPER, Time::Request, post(pipelines::pause)),
         row("POST", RESUME, DEVELOPER, Time::Request, post(pipelines::resume)),
+        row("GET", REVISIONS, VIEWER, Time::Request, get(revisions::list)),
+        row("GET", REVISION, VIEWER, Time::Request, get(revisions::one)),
+        row("POST", ROLLBACK, DEVELOPER, Time::Request, post(deploy::rollback)),
+        row("POST", DIFF, VIEWER, Time::Request, post(deploy::diff)),
         row("GET", TOPICS, VIEWER, Time::Request, get(topics::list)),
         row("POST", TOPICS, DEVELOPER, Time::Request, post(topics::create)),
         row("GET", TOPIC, VIEWER, Time::Request, get(topics::one)),

@@ -56,15 +56,25 @@ actions! {
     MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
     /// Read the tenant's audit.
     ReadAudit = "audit.read", TenantScope, [TenantAdmin], Always;
+    /// See projects.
+    ReadProjects = "projects.read", TenantScope, [Viewer], Always;
+    /// Make a project.
+    CreateProject = "projects.create", TenantScope, [Developer], Always;
+    /// Delete an empty project.
+    DeleteProject = "projects.delete", TenantScope, [Developer], Always;
     /// See modules.
     ReadModules = "modules.read", TenantScope, [Viewer], Always;
     /// Upload a module.
     WriteModules = "modules.write", TenantScope, [Developer], Always;
     /// Delete modules.
     DeleteModules = "modules.delete", TenantScope, [Developer], Always;
+    /// Point a tag at a module that is there, or take it away.
+    TagModules = "modules.tag", TenantScope, [Developer], Always;
     /// See pipelines and how they fare.
     ReadPipelines = "pipelines.read", TenantScope, [Viewer], Always;
-    /// Apply a manifest.
+    /// See what applying a manifest, or going back to a revision, would do.
+    PlanPipeline = "pipelines.plan", TenantScope, [Developer], Always;
+    /// Apply a manifest, or go back to a revision.
     ApplyPipeline = "pipelines.apply", TenantScope, [Developer], Always;
     /// Pause or resume a pipeline.
     PausePipeline = "pipelines.pause", TenantScope, [Developer], Always;

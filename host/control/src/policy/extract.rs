@@ -31,7 +31,7 @@ impl<A: Action> FromRequestParts<App> for Permit<A> {
 }
 
 /// The token of `Authorization: Bearer TOKEN`, of which there must be exactly one.
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || Problem::new(Code::TokenMissing, "send a token: `Authorization: Bearer TOKEN`");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(missing)?;

@@ -15,6 +15,8 @@
 pub mod action;
 mod extract;
 
+pub(crate) use extract::bearer;
+
 use crate::counted::{Counted, UnderWay};
 use crate::problem::Problem;
 use crate::store::{AuditRow, Store};

@@ -6,12 +6,16 @@ use super::{Store, stored, stored_json};
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, Totals};
+use bulkhead_core::manifest::{PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sums of the columns of `totals`, as SQL gives them.
 type Totals64 = (i64, i64, i64, i64, i64, i64);
+
+/// A pipeline as it is told to workers.
+type Told = (String, String, String, i64, String, bool, String, Option<String>, i64, bool);
 
 type Initialised = BTreeMap<PipelineKey, BTreeMap<TopicName, BTreeSet<i32>>>;
 
@@ -21,8 +25,9 @@ impl Store {
         // One read transaction, so that generation and rows belong together.
         let mut tx = self.read.begin().await?;
         let (generation,): (i64,) = sqlx::query_as("SELECT generation FROM generation").fetch_one(&mut *tx).await?;
-        let rows: Vec<(String, String, String, i64, String, bool)> = sqlx::query_as(
-            "SELECT tenant, project, pipeline, revision, spec, paused FROM pipelines ORDER BY tenant, project, pipeline",
+        let rows: Vec<Told> = sqlx::query_as(
+            "SELECT tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over
+             FROM pipelines ORDER BY tenant, project, pipeline",
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -38,11 +43,24 @@ impl Store {
             topics.entry(stored(&topic)?).or_default().insert(partition);
         }
         let mut pipelines = Vec::with_capacity(rows.len());
-        for (tenant, project, pipeline, revision, spec, paused) in rows {
+        for row in rows {
+            let (tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over) = row;
             let key = key(&tenant, &project, &pipeline)?;
-            let initialised = initialised.remove(&key).unwrap_or_default();
-            let (revision, spec) = (revision.cast_unsigned(), stored_json(&spec)?);
-            pipelines.push(PipelineAssignment { key, revision, spec, paused, initialised });
+            let mut spec: PipelineSpec = stored_json(&spec)?;
+            if let Some(start_at) = start_at {
+                let start: Start = stored(&start_at)?;
+                spec.inputs.iter_mut().for_each(|input| input.start = start);
+            }
+            pipelines.push(PipelineAssignment {
+                initialised: initialised.remove(&key).unwrap_or_default(),
+                key,
+                incarnation,
+                starts: starts.cast_unsigned(),
+                revision: revision.cast_unsigned(),
+                spec,
+                // Until its positions are forgotten, nobody may run it.
+                paused: paused || starting_over,
+            });
         }
         Ok(Assignment { generation: generation.cast_unsigned(), pipelines })
     }

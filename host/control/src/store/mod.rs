@@ -7,18 +7,28 @@
 
 mod assignment;
 mod audit;
+mod deploy;
 mod leftovers;
 mod modules;
 mod pipelines;
+mod projects;
 mod report;
+mod revisions;
+mod starts;
+mod tags;
 mod tenants;
 mod topics;
 
 pub(crate) use audit::AuditRow;
+pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
 pub(crate) use leftovers::Leftover;
 pub(crate) use modules::{ModuleRow, NewModule};
-pub(crate) use pipelines::{Applied, PipelineRow, manifest_problem};
+pub(crate) use pipelines::PipelineRow;
+pub(crate) use projects::ProjectRow;
 pub(crate) use report::Reporter;
+pub(crate) use revisions::RevisionRow;
+pub(crate) use starts::StartOver;
+pub(crate) use tags::TagRow;
 pub(crate) use tenants::{DEFAULT_PROJECT, TenantRow};
 
 use crate::folder::OpenError;

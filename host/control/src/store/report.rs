@@ -30,10 +30,11 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut initialised = 0;
         for report in changed {
-            if !is_current(&mut tx, &report.key, report.revision).await? {
-                continue;
+            let Some(starts) = starts_of(&mut tx, report).await? else { continue };
+            // What had a position before the pipeline began anew has none now.
+            if starts == report.starts {
+                initialised += merge_initialised(&mut tx, report).await?;
             }
-            initialised += merge_initialised(&mut tx, report).await?;
             merge_totals(&mut tx, reporter, &report.key, &report.totals).await?;
         }
         // A worker that joins later must know of these partitions, so they are part of the assignment.
@@ -46,18 +47,21 @@ impl Store {
     }
 }
 
-/// Whether a revision belongs to the pipeline that there is now, rather than to one of that name that was deleted.
-async fn is_current(tx: &mut Tx, key: &PipelineKey, revision: u64) -> Result<bool, Problem> {
+/// How often the pipeline that a report speaks of began anew; `None` where that is one which was deleted.
+async fn starts_of(tx: &mut Tx, report: &PipelineReport) -> Result<Option<u64>, Problem> {
+    let PipelineReport { key, incarnation, revision, .. } = report;
     let row: Option<(i64,)> = sqlx::query_as(
-        "SELECT 1 FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND first_revision <= $4",
+        "SELECT starts FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND first_revision <= $4
+            AND ($5 = '' OR incarnation = $5)",
     )
     .bind(key.tenant.as_str())
     .bind(key.project.as_str())
     .bind(key.pipeline.as_str())
-    .bind(whole(revision))
+    .bind(whole(*revision))
+    .bind(incarnation)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.is_some())
+    Ok(row.map(|(starts,)| starts.cast_unsigned()))
 }
 
 async fn merge_initialised(tx: &mut Tx, report: &PipelineReport) -> Result<u64, Problem> {

@@ -23,10 +23,14 @@ impl Fixture {
         std::fs::write(&file, "").unwrap();
         let store = Store::open(&file).await.unwrap();
         store.create_tenant(&Platform::for_test(), &key().tenant).await.unwrap();
-        sqlx::query("INSERT INTO pipelines VALUES ('acme', 'default', 'p', 1, 1, '', '{}', FALSE, 0, 0)")
-            .execute(&store.write)
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO pipelines (tenant, project, pipeline, first_revision, revision, manifest, spec, paused,
+                                    created_ms, updated_ms)
+             VALUES ('acme', 'default', 'p', 1, 1, '', '{}', FALSE, 0, 0)",
+        )
+        .execute(&store.write)
+        .await
+        .unwrap();
         Self { store, scope: TenantScope::assume(key().tenant), _dir: dir }
     }
 
@@ -35,6 +39,8 @@ impl Fixture {
         let totals = Totals { records_in: records, fuel: records, ..Totals::default() };
         let report = PipelineReport {
             key: key(),
+            incarnation: String::new(),
+            starts: 0,
             revision: 1,
             phase: Phase::Running,
             code: None,

@@ -99,6 +99,7 @@ pub struct Principal {
     roles: BTreeSet<Role>,
     token: String,
     issued_s: u64,
+    expires_s: u64,
 }
 
 impl Principal {
@@ -120,6 +121,16 @@ impl Principal {
     /// Seconds since the epoch at which the token was made.
     pub fn issued_s(&self) -> u64 {
         self.issued_s
+    }
+
+    /// Seconds since the epoch at which the token ends.
+    pub fn expires_s(&self) -> u64 {
+        self.expires_s
+    }
+
+    /// The roles as the token names them.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        self.roles.iter().copied()
     }
 
     /// Whether one of its roles includes `needed`.

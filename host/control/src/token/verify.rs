@@ -64,8 +64,8 @@ impl Verifier {
         if !coherent(claims.tenant.as_ref(), &claims.roles) {
             return Err(invalid("the token's roles and its tenant do not fit together; ask for a new one"));
         }
-        let Claims { sub: subject, tenant, roles, jti: token, iat: issued_s, .. } = claims;
-        Ok(Principal { subject, tenant, roles, token, issued_s })
+        let Claims { sub: subject, tenant, roles, jti: token, iat: issued_s, exp: expires_s, .. } = claims;
+        Ok(Principal { subject, tenant, roles, token, issued_s, expires_s })
     }
 }
 

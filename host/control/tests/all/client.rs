@@ -36,6 +36,17 @@ impl Client {
         Answer::of(self.request("GET", path).send().await.unwrap()).await
     }
 
+    /// A request with one header more.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        header: (&str, &str),
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        Answer::of(self.request(method, path).header(header.0, header.1).body(body).send().await.unwrap()).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         Answer::of(self.request("DELETE", path).send().await.unwrap()).await
     }
@@ -76,6 +87,12 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The entity tag.
+    #[track_caller]
+    pub(crate) fn etag(&self) -> String {
+        self.headers.get("etag").unwrap_or_else(|| panic!("no tag: {}", self.text)).to_str().unwrap().to_owned()
     }
 
     /// The answer's JSON, or null, if it has this status.

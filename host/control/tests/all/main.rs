@@ -5,12 +5,17 @@
 
 mod audit;
 mod client;
+mod conditions;
 mod harness;
 mod pipelines;
 mod ports;
 mod problems;
+mod projects;
 mod records;
 mod restart;
+mod revisions;
+mod starts;
+mod tags;
 mod tenants;
 mod tokens;
 mod uploads;

@@ -7,6 +7,7 @@
 
 mod graph;
 mod raw;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+
+pub use start::StartError;
 
 /// The only `apiVersion` there is.
 pub const API_VERSION: &str = "bulkhead/v1";

@@ -74,7 +74,12 @@ impl Pipeline {
     /// Where the system gives no thread.
     pub(crate) fn start(assignment: PipelineAssignment, tools: &Arc<Tools>) -> Self {
         let key = assignment.key.clone();
-        let state = Arc::new(PipelineState::new(key.clone(), tools.metrics.pipeline(&key), tools.lanes.shared(&key)));
+        let state = Arc::new(PipelineState::new(
+            key.clone(),
+            assignment.incarnation.clone(),
+            tools.metrics.pipeline(&key),
+            tools.lanes.shared(&key),
+        ));
         let order = Order { number: 1, assignment: Arc::new(assignment), stop: false };
         let orders = Arc::new(Orders { current: Mutex::new(order), changed: Condvar::new() });
         let source = source::SourceThread::new(state.clone(), orders.clone(), tools.clone());
@@ -89,7 +94,8 @@ impl Pipeline {
     pub(crate) fn assign(&self, assignment: PipelineAssignment) {
         let mut order = self.orders.current.lock();
         let now = &order.assignment;
-        let same = (now.revision, now.paused, &now.spec) == (assignment.revision, assignment.paused, &assignment.spec);
+        let told = |a: &PipelineAssignment| (a.revision, a.paused, a.starts);
+        let same = told(now) == told(&assignment) && now.spec == assignment.spec;
         order.assignment = Arc::new(assignment);
         if !same {
             order.number += 1;

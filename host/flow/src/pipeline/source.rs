@@ -83,7 +83,7 @@ impl SourceThread {
         let mut failures = 0;
         loop {
             let order = self.orders.current();
-            self.state.update(|status| status.revision = order.assignment.revision);
+            self.state.take_order(order.assignment.revision, order.assignment.starts);
             if order.stop {
                 return;
             }

@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 /// See the module's documentation.
 pub(crate) struct PipelineState {
     pub(crate) key: PipelineKey,
+    /// [`bulkhead_core::assignment::PipelineAssignment::incarnation`].
+    pub(crate) incarnation: String,
     pub(crate) metrics: PipelineMetrics,
     /// The lane that its batches go to. Sending is done under this lock, so that a move keeps their order.
     pub(crate) lane: Mutex<Arc<Lane>>,
@@ -43,25 +45,29 @@ pub(crate) struct Status {
     pub(crate) code: Option<Code>,
     pub(crate) message: Option<String>,
     pub(crate) revision: u64,
+    /// How often it was told to begin anew; what is initialised is so since then.
+    pub(crate) starts: u64,
     pub(crate) initialised: BTreeMap<TopicName, BTreeSet<i32>>,
     pub(crate) lag: i64,
     pub(crate) partitions: u32,
 }
 
 impl PipelineState {
-    pub(crate) fn new(key: PipelineKey, metrics: PipelineMetrics, lane: Arc<Lane>) -> Self {
+    pub(crate) fn new(key: PipelineKey, incarnation: String, metrics: PipelineMetrics, lane: Arc<Lane>) -> Self {
         let lane = Mutex::new(lane);
         let status = Status {
             phase: Phase::Starting,
             code: None,
             message: None,
             revision: 0,
+            starts: 0,
             initialised: BTreeMap::new(),
             lag: 0,
             partitions: 0,
         };
         Self {
             key,
+            incarnation,
             metrics,
             lane,
             buffered: AtomicU64::new(0),
@@ -87,6 +93,8 @@ impl PipelineState {
         let status = self.status();
         PipelineReport {
             key: self.key.clone(),
+            incarnation: self.incarnation.clone(),
+            starts: status.starts,
             revision: status.revision,
             phase: status.phase,
             code: status.code,
@@ -101,6 +109,16 @@ impl PipelineState {
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock());
+    }
+
+    /// Takes over what is to run. Where the pipeline begins anew, the positions that it had are void.
+    pub(crate) fn take_order(&self, revision: u64, starts: u64) {
+        let mut status = self.status.lock();
+        status.revision = revision;
+        if status.starts != starts {
+            status.starts = starts;
+            status.initialised.clear();
+        }
     }
 
     /// Says what the pipeline is doing, and why where it is not running.

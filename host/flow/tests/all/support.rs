@@ -380,7 +380,15 @@ pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
         project: "default".parse().unwrap(),
         pipeline: spec.name.clone(),
     };
-    PipelineAssignment { key, revision: 1, spec, paused: false, initialised: BTreeMap::new() }
+    PipelineAssignment {
+        key,
+        incarnation: String::new(),
+        starts: 0,
+        revision: 1,
+        spec,
+        paused: false,
+        initialised: BTreeMap::new(),
+    }
 }
 
 /// A pipeline of [`ACME`] from `in` to `out` with one guest; `more` is further lines of its stage's YAML.
