@@ -12,7 +12,7 @@ fn paths(answer: &Value) -> Vec<&str> {
 }
 
 fn latest() -> String {
-    MANIFEST.replace("{topic: in}", "{topic: in, start: latest}  # a remark")
+    MANIFEST.replace("{topic: in}", "{topic: in, start: latest}") + "# a remark\n"
 }
 
 #[tokio::test]
