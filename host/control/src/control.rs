@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
-use crate::store::{Leftover, Store, now_ms};
+use crate::store::{ANSWER_KEPT_MS, Leftover, Store, now_ms};
 use crate::token::{Issuer, IssuerConfig};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
@@ -139,6 +139,7 @@ impl Control {
         if prune {
             let kept_ms = i64::try_from(self.app.config().audit_kept.as_millis()).unwrap_or(i64::MAX);
             self.store.prune_audit(now_ms().saturating_sub(kept_ms), self.app.config().audit_rows_max).await?;
+            self.store.prune_answers(now_ms() - ANSWER_KEPT_MS).await?;
             self.store.fold_totals(now_ms() - BOOT_SILENT_MS).await?;
         }
         Ok(())

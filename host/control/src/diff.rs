@@ -9,9 +9,10 @@ use bulkhead_core::manifest::PipelineSpec;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Change {
     /// Where, for instance `stages.first.limits.retries`.
     pub(crate) path: String,

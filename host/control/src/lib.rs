@@ -31,7 +31,7 @@ mod problem;
 mod store;
 mod token;
 
-pub use api::{Access, RouteInfo, routes};
+pub use api::{Access, RouteInfo, openapi, routes};
 pub use config::{ControlConfig, Quotas};
 pub use control::Control;
 pub use folder::OpenError;

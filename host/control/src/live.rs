@@ -3,12 +3,14 @@
 //! Totals and initialised partitions are kept in the [store](crate::store); here is what a restart may lose.
 //! Must never: show a report that is not fresh, or one about a deleted pipeline of the same name.
 
-use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, WorkerReport};
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, WorkerReport};
 use bulkhead_core::code::Code;
+use bulkhead_core::name::StageName;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
+use utoipa::ToSchema;
 
 /// The last report of each worker.
 #[derive(Debug)]
@@ -26,11 +28,13 @@ struct Heard {
 }
 
 /// How a pipeline fares, over all workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fares {
     /// The phase that needs most attention; `null` where no worker has reported lately.
+    #[schema(value_type = Option<String>)]
     pub(crate) phase: Option<Phase>,
+    #[schema(value_type = Option<String>)]
     pub(crate) code: Option<Code>,
     pub(crate) message: Option<String>,
     /// Records not yet done; `null` while no worker owns a partition.
@@ -79,6 +83,20 @@ impl Live {
     /// Whether a worker that has reported lately does not know this generation yet.
     pub(crate) fn behind(&self, generation: u64) -> bool {
         self.workers.lock().values().any(|heard| heard.at.elapsed() < self.fresh && heard.generation < generation)
+    }
+
+    /// What each stage of a pipeline has done, whose first revision is `first_revision`, by the workers that run it.
+    pub(crate) fn stages(&self, key: &PipelineKey, first_revision: u64) -> BTreeMap<StageName, StageTotals> {
+        let workers = self.workers.lock();
+        let fresh = workers.values().filter(|heard| heard.at.elapsed() < self.fresh);
+        let reports = fresh.filter_map(|heard| heard.pipelines.get(key));
+        let mut sums: BTreeMap<StageName, StageTotals> = BTreeMap::new();
+        for report in reports.filter(|report| report.revision >= first_revision) {
+            for (stage, totals) in &report.stages {
+                *sums.entry(stage.clone()).or_default() += *totals;
+            }
+        }
+        sums
     }
 
     /// How a pipeline fares whose first revision is `first_revision`.

@@ -24,6 +24,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         partitions,
         totals: Totals::default(),
         state_bytes: 0,
+        stages: BTreeMap::new(),
         initialised: BTreeMap::new(),
     };
     WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, pipelines: vec![pipeline] }

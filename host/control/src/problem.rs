@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ManifestError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A request that was not done, and why.
 #[derive(Debug, Clone)]
@@ -103,16 +104,23 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
+/// A problem as it is written.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Details<'a> {
+#[schema(as = Problem)]
+pub(crate) struct Details<'a> {
+    /// The page that explains it.
     r#type: String,
     title: &'static str,
     status: u16,
     detail: &'a str,
     instance: &'a str,
+    /// The same for every occurrence: `bulkhead explain CODE`.
+    #[schema(value_type = String)]
     code: Code,
     request_id: &'a str,
+    /// Where many things are wrong, each: its code, the field, and what to do.
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ManifestError],
 }

@@ -5,7 +5,7 @@
 
 use crate::code::Code;
 use crate::manifest::PipelineSpec;
-use crate::name::{PipelineName, ProjectId, TenantId, TopicName};
+use crate::name::{PipelineName, ProjectId, StageName, TenantId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,6 +94,9 @@ pub struct PipelineReport {
     /// [`STATE_ENTRY_BYTES`](crate::limits::STATE_ENTRY_BYTES) says.
     #[serde(default)]
     pub state_bytes: u64,
+    /// What each stage has done since then.
+    #[serde(default)]
+    pub stages: BTreeMap<StageName, StageTotals>,
     /// Partitions of each input that have a committed position.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
 }
@@ -122,6 +125,28 @@ impl std::ops::AddAssign for Totals {
         self.bytes_in += more.bytes_in;
         self.bytes_out += more.bytes_out;
         self.dead_letters += more.dead_letters;
+        self.fuel += more.fuel;
+    }
+}
+
+/// What a stage has done. Runs count, not commits: a batch that was run again counts again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTotals {
+    /// Records that it was given.
+    pub records_in: u64,
+    /// Records that it made, for topics and for other stages.
+    pub records_out: u64,
+    /// Records that it could not handle.
+    pub faults: u64,
+    /// Fuel, faulty runs included.
+    pub fuel: u64,
+}
+
+impl std::ops::AddAssign for StageTotals {
+    fn add_assign(&mut self, more: Self) {
+        self.records_in += more.records_in;
+        self.records_out += more.records_out;
+        self.faults += more.faults;
         self.fuel += more.fuel;
     }
 }

@@ -185,7 +185,9 @@ impl Graph {
         for (at, stage) in self.stages.iter().enumerate() {
             for feeding in std::mem::take(&mut feeds[at]) {
                 let origin = feeding.origin;
+                let given = feeding.batch.len();
                 let called = stage.running.call(feeding.batch, state.of(at)).await?;
+                stage.running.count(given, &called);
                 run.take_verdicts(at, &called, origin.as_deref());
                 for piece in called.pieces {
                     stage.pass_on(&piece, origin.as_deref(), &mut feeds);

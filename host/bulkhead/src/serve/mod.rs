@@ -5,6 +5,7 @@
 //! Must never: listen on an address that was not asked for.
 
 mod ports;
+mod server;
 
 use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, ServeArguments};
 use crate::client::{Client, TokenSource};
@@ -57,7 +58,7 @@ pub(crate) struct Host {
     pub(crate) issuer: Option<Issuer>,
     control: Option<Arc<Control>>,
     worker: Option<JoinHandle<anyhow::Result<()>>>,
-    servers: Vec<JoinHandle<std::io::Result<()>>>,
+    servers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     servers_stop: CancellationToken,
 }
@@ -134,7 +135,7 @@ impl Host {
         }
         self.servers_stop.cancel();
         for server in self.servers {
-            server.await.context("a server panicked")??;
+            server.await.context("a server panicked")?;
         }
         result
     }
@@ -146,11 +147,8 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("listening on {address}; choose another with --listen or --metrics-listen"))
 }
 
-fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<std::io::Result<()>> {
-    let stopped = async move {
-        stop.cancelled().await;
-    };
-    tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await })
+fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(server::serve(listener, router, server::HEAD_TIME_MAX, stop))
 }
 
 fn metrics_router(registry: prometheus::Registry) -> Router {

@@ -25,9 +25,10 @@ use bulkhead_core::name::{PipelineName, TopicName};
 use bulkhead_core::scope::TenantScope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
 
 /// How to bring out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct DeployParams {
     /// Only tell what would change.
@@ -81,7 +82,7 @@ impl Deploying {
 }
 
 /// A pipeline that was brought out.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeployedView {
     applied: Applied,
@@ -90,7 +91,7 @@ pub(super) struct DeployedView {
 }
 
 /// What bringing out would do.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PlanView {
     /// Always true.
@@ -130,8 +131,9 @@ pub(super) async fn apply(
 }
 
 /// Where to go back to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Rollback)]
 pub(super) struct Back {
     /// The revision whose manifest and modules are to run again, as a new revision.
     revision: u64,
@@ -188,7 +190,7 @@ async fn deploy(
 }
 
 /// Which revisions to compare.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DiffParams {
     /// The revision to compare with; the one that runs where it is left out.
@@ -198,7 +200,7 @@ pub(super) struct DiffParams {
 }
 
 /// What differs.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct DiffView {
     /// The revision compared with; null where there is no such pipeline yet.
     from: Option<u64>,

@@ -10,6 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 /// Bytes of a JSON body at most, where a handler needs no more than a few fields.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -56,11 +57,14 @@ impl<T: DeserializeOwned> FromRequest<App> for Form<T> {
 }
 
 /// `?after=…&limit=…`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListParams {
+    /// The `next` of the page before.
     #[serde(default)]
     after: String,
+    /// Entries at most, 1 to 1,000; 100 unasked.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 

@@ -7,16 +7,21 @@
 mod audit;
 mod body;
 mod deploy;
+mod describe;
 mod edge;
 mod extract;
 mod health;
 mod modules;
+mod openapi;
 mod pages;
 mod pipelines;
 mod projects;
 mod records;
+mod repeat;
 mod revisions;
 mod routes;
+mod rows;
+mod stages;
 mod tags;
 mod tenants;
 mod tokens;
@@ -26,6 +31,7 @@ mod whoami;
 mod worker;
 
 pub(crate) use edge::RequestId;
+pub use openapi::openapi;
 pub use routes::{Access, RouteInfo, routes};
 
 use crate::blobs::Blobs;
@@ -38,6 +44,7 @@ use crate::port::{Modules, Topics};
 use crate::problem::Problem;
 use crate::token::Issuer;
 use axum::Router;
+use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -68,6 +75,8 @@ struct Inner {
     parts: Parts,
     live: Live,
     uploads: Counted,
+    /// Requests with an idempotency key that are under way.
+    keys: Counted<(TenantId, String)>,
     inspections: Semaphore,
     /// The assignment of the newest generation that was asked for, as JSON.
     assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
@@ -80,6 +89,7 @@ impl App {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
             uploads: Counted::default(),
+            keys: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),
@@ -132,8 +142,8 @@ impl App {
 /// The whole API.
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
-    for route in routes::table(app.config()) {
-        router = router.route(route.info.path, route.service);
+    for route in routes::table() {
+        router = router.route(route.info.path, route.serve(&app));
     }
     let edge = axum::middleware::from_fn_with_state(app.clone(), edge::edge);
     router.fallback(edge::no_such_route).layer(edge).with_state(app)

@@ -12,10 +12,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use bulkhead_core::manifest::ModuleRef;
-use bulkhead_core::name::{ModuleDigest, ProjectId};
+use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId};
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 #[derive(Deserialize)]
 pub(super) struct InProject {
@@ -47,15 +48,32 @@ impl Which {
 }
 
 /// A module as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Module)]
 pub(super) struct ModuleView {
+    #[schema(value_type = String)]
     digest: ModuleDigest,
     bytes: u64,
     imports: Vec<String>,
     uploaded_at: String,
     uploaded_by: String,
     tags: Vec<String>,
+}
+
+/// What the tags of a name point at.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NameView {
+    #[schema(value_type = String)]
+    name: ModuleName,
+    tags: Vec<Tagged>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaggedModule)]
+struct Tagged {
+    tag: String,
+    module: ModuleView,
 }
 
 impl From<ModuleRow> for ModuleView {
@@ -90,12 +108,12 @@ pub(super) async fn one(permit: Permit<ReadModules>, Names(at): Names<Which>) ->
             let mut tags = Vec::new();
             for (tag, digest) in store.tags(scope, &at.project, &name).await? {
                 let row = store.module(scope, &at.project, &digest).await?.ok_or_else(missing)?;
-                tags.push(json!({"tag": tag, "module": ModuleView::from(row)}));
+                tags.push(Tagged { tag, module: ModuleView::from(row) });
             }
             if tags.is_empty() {
                 return Err(missing());
             }
-            Ok(Json(json!({"name": name, "tags": tags})))
+            Ok(Json(json!(NameView { name, tags })))
         }
     }
 }

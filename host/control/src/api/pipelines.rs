@@ -23,6 +23,7 @@ use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 #[derive(Deserialize)]
 pub(super) struct InProject {
@@ -36,9 +37,11 @@ pub(super) struct Which {
 }
 
 /// A pipeline as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Pipeline)]
 pub(super) struct PipelineView {
+    #[schema(value_type = String)]
     name: PipelineName,
     revision: u64,
     paused: bool,
@@ -54,7 +57,7 @@ pub(super) struct PipelineView {
     modules: BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Status {
     #[serde(flatten)]
@@ -62,8 +65,9 @@ struct Status {
     totals: TotalsView,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Totals)]
 struct TotalsView {
     records_in: u64,
     records_out: u64,

@@ -18,15 +18,17 @@ use bulkhead_core::name::ProjectId;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Characters of a project's description at most: a sentence for lists, not a document.
 const DESCRIPTION_CHARS_MAX: usize = 500;
 
 /// A project to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewProject {
     /// Its name: `shop.eu` lies in `shop`.
+    #[schema(value_type = String, max_length = 63)]
     name: ProjectId,
     /// What it is for.
     #[serde(default)]
@@ -34,8 +36,9 @@ pub(super) struct NewProject {
 }
 
 /// A project as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Project)]
 pub(super) struct ProjectView {
     name: String,
     description: String,

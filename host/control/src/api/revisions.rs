@@ -14,6 +14,7 @@ use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 #[derive(Deserialize)]
 pub(super) struct WhichRevision {
@@ -23,8 +24,9 @@ pub(super) struct WhichRevision {
 }
 
 /// A revision as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Revision)]
 pub(super) struct RevisionView {
     revision: u64,
     applied_at: String,

@@ -1,19 +1,24 @@
-//! Every route, with who may use it and how long it may take.
+//! Every route, with who may use it, how long it may take, and what is said of it.
 //!
-//! The table is both: what is served, and what `tests/all/walls.rs` walks with no token, another tenant's and too weak a one.
+//! The table is all of these: what is served, what `tests/all/walls.rs` walks with no token, another tenant's and too weak a one,
+//! and what the API's description is made of. To add a route:
+//!
+//! 1. write the handler, its first argument the [`Permit`](crate::policy::Permit) of an action in `policy/action.rs`;
+//! 2. add a row in [`super::rows`], and say there what it does, takes and gives (a test refuses a row that says nothing); what is JSON
+//!    derives `utoipa::ToSchema`, a query `utoipa::IntoParams`;
+//! 3. fill in new `{names}` of its path in `tests/all/walls.rs`;
+//! 4. run `cargo xtask openapi` and read what changed in `host/control/openapi.json`.
+//!
 //! Must never: be bypassed; a route that is not here is not served.
 
-use super::{
-    App, audit, deploy, health, modules, pages, pipelines, projects, records, revisions, tags, tenants, tokens, topics,
-    upload, whoami, worker,
-};
-use crate::config::ControlConfig;
+use super::describe::Doc;
+use super::{App, repeat, rows};
 use crate::problem::Problem;
 use crate::token::Role;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::MethodRouter;
 use bulkhead_core::code::Code;
 use std::time::Duration;
 
@@ -45,104 +50,77 @@ pub struct RouteInfo {
     pub access: Access,
 }
 
-/// A route as it is served.
-pub(super) struct Route {
-    pub(super) info: RouteInfo,
-    pub(super) service: MethodRouter<App>,
-}
-
-/// Every route there is.
-pub fn routes() -> Vec<RouteInfo> {
-    table(&ControlConfig::new("")).into_iter().map(|route| route.info).collect()
-}
-
 /// How long a route may take.
 #[derive(Clone, Copy)]
-enum Time {
+pub(super) enum Time {
     /// As long as any request.
     Request,
     /// It keeps limits of its own.
     Own,
 }
 
-pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
-    const VIEWER: Access = Access::Tenant(Role::Viewer);
-    const DEVELOPER: Access = Access::Tenant(Role::Developer);
-    const ADMIN: Access = Access::Tenant(Role::TenantAdmin);
-    const TENANTS: &str = "/api/v1/tenants";
-    const TENANT: &str = "/api/v1/tenants/{tenant}";
-    const TOKENS: &str = "/api/v1/tenants/{tenant}/tokens";
-    const AUDIT: &str = "/api/v1/tenants/{tenant}/audit";
-    const PROJECTS: &str = "/api/v1/tenants/{tenant}/projects";
-    const PROJECT: &str = "/api/v1/tenants/{tenant}/projects/{project}";
-    const MODULES: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules";
-    const MODULE: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}";
-    const TAGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags";
-    const TAG: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags/{tag}";
-    const PIPELINES: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines";
-    const PIPELINE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}";
-    const PAUSE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/pause";
-    const RESUME: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/resume";
-    const REVISIONS: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions";
-    const REVISION: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions/{revision}";
-    const ROLLBACK: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/rollback";
-    const DIFF: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/diff";
-    const TOPICS: &str = "/api/v1/tenants/{tenant}/topics";
-    const TOPIC: &str = "/api/v1/tenants/{tenant}/topics/{topic}";
-    const RECORDS: &str = "/api/v1/tenants/{tenant}/topics/{topic}/records";
+/// A route as it is served.
+pub(super) struct Route {
+    pub(super) info: RouteInfo,
+    pub(super) doc: Doc,
+    time: Time,
+    once: bool,
+    service: MethodRouter<App>,
+}
 
-    let time_max = config.request_time_max;
-    let row = |method, path, access, time, service: MethodRouter<App>| {
-        let service = match time {
-            Time::Request => service.layer(from_fn(move |request, next| in_time(time_max, request, next))),
-            Time::Own => service,
+/// A row of the table.
+pub(super) fn row(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    time: Time,
+    service: MethodRouter<App>,
+) -> Route {
+    Route { info: RouteInfo { method, path, access }, doc: Doc::default(), time, once: false, service }
+}
+
+impl Route {
+    /// It takes an idempotency key: see [`repeat`].
+    pub(super) fn once(mut self) -> Self {
+        self.once = true;
+        self.header("Idempotency-Key", "A text of your choice: sent again with it, the request is not done again.")
+    }
+
+    /// The route with what is around it.
+    pub(super) fn serve(self, app: &App) -> MethodRouter<App> {
+        let time_max = app.config().request_time_max;
+        let service = match self.time {
+            Time::Request => self.service.layer(from_fn(move |request, next| in_time(time_max, request, next))),
+            Time::Own => self.service,
         };
-        Route { info: RouteInfo { method, path, access }, service }
-    };
-    vec![
-        row("GET", "/livez", Access::Public, Time::Request, get(health::livez)),
-        row("GET", "/readyz", Access::Public, Time::Request, get(health::readyz)),
-        row("GET", "/.well-known/jwks.json", Access::Public, Time::Request, get(tokens::key_set)),
-        row("GET", "/api/v1/errors/{code}", Access::Public, Time::Request, get(pages::page)),
-        row("GET", "/api/v1/whoami", Access::AnyToken, Time::Request, get(whoami::whoami)),
-        row("GET", TENANTS, Access::Platform, Time::Request, get(tenants::list)),
-        row("POST", TENANTS, Access::Platform, Time::Request, post(tenants::create)),
-        row("GET", TENANT, Access::TenantOrPlatform(Role::Viewer), Time::Request, get(tenants::one)),
-        row("DELETE", TENANT, Access::Platform, Time::Request, delete(tenants::delete)),
-        row("POST", TOKENS, ADMIN, Time::Request, post(tokens::mint)),
-        row("GET", AUDIT, ADMIN, Time::Request, get(audit::list)),
-        row("GET", PROJECTS, VIEWER, Time::Request, get(projects::list)),
-        row("POST", PROJECTS, DEVELOPER, Time::Request, post(projects::create)),
-        row("GET", PROJECT, VIEWER, Time::Request, get(projects::one)),
-        row("DELETE", PROJECT, DEVELOPER, Time::Request, delete(projects::delete)),
-        row("GET", MODULES, VIEWER, Time::Request, get(modules::list)),
-        row("GET", MODULE, VIEWER, Time::Request, get(modules::one)),
-        row("PUT", MODULE, DEVELOPER, Time::Own, put(upload::put)),
-        row("DELETE", MODULE, DEVELOPER, Time::Request, delete(modules::delete)),
-        row("GET", TAGS, VIEWER, Time::Request, get(tags::list)),
-        row("GET", TAG, VIEWER, Time::Request, get(tags::one)),
-        row("PUT", TAG, DEVELOPER, Time::Request, put(tags::put)),
-        row("DELETE", TAG, DEVELOPER, Time::Request, delete(tags::delete)),
-        row("GET", PIPELINES, VIEWER, Time::Request, get(pipelines::list)),
-        row("GET", PIPELINE, VIEWER, Time::Request, get(pipelines::one)),
-        row("PUT", PIPELINE, DEVELOPER, Time::Request, put(deploy::apply)),
-        row("DELETE", PIPELINE, DEVELOPER, Time::Request, delete(pipelines::delete)),
-        row("POST", PAUSE, DEVELOPER, Time::Request, post(pipelines::pause)),
-        row("POST", RESUME, DEVELOPER, Time::Request, post(pipelines::resume)),
-        row("GET", REVISIONS, VIEWER, Time::Request, get(revisions::list)),
-        row("GET", REVISION, VIEWER, Time::Request, get(revisions::one)),
-        row("POST", ROLLBACK, DEVELOPER, Time::Request, post(deploy::rollback)),
-        row("POST", DIFF, VIEWER, Time::Request, post(deploy::diff)),
-        row("GET", TOPICS, VIEWER, Time::Request, get(topics::list)),
-        row("POST", TOPICS, DEVELOPER, Time::Request, post(topics::create)),
-        row("GET", TOPIC, VIEWER, Time::Request, get(topics::one)),
-        row("DELETE", TOPIC, DEVELOPER, Time::Request, delete(topics::delete)),
-        row("GET", RECORDS, VIEWER, Time::Request, get(records::read)),
-        row("POST", RECORDS, DEVELOPER, Time::Request, post(records::produce)),
-        row("GET", "/internal/v1/assignment", Access::Worker, Time::Own, get(worker::assignment)),
-        row("POST", "/internal/v1/report", Access::Worker, Time::Request, post(worker::report)),
-        row("GET", "/internal/v1/modules/{tenant}/{digest}", Access::Worker, Time::Request, get(worker::module)),
-    ]
+        if !self.once {
+            return service;
+        }
+        // Outside the limit above, which ends the work in time, but with one for reading the body.
+        let twice = time_max * 2;
+        service
+            .layer(from_fn_with_state(app.clone(), repeat::once))
+            .layer(from_fn(move |request, next| in_time(twice, request, next)))
+    }
+}
+
+/// Every route there is.
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|route| route.info).collect()
+}
+
+pub(super) fn table() -> Vec<Route> {
+    let areas = [
+        rows::server(),
+        rows::tenants(),
+        rows::projects(),
+        rows::modules(),
+        rows::pipelines(),
+        rows::revisions(),
+        rows::topics(),
+        rows::workers(),
+    ];
+    areas.into_iter().flatten().collect()
 }
 
 /// Ends a request that takes too long, its body included. A body that is still sent by then is dropped.

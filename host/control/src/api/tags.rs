@@ -16,6 +16,7 @@ use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId};
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 #[derive(Deserialize)]
 pub(super) struct OfModule {
@@ -31,21 +32,26 @@ pub(super) struct WhichTag {
 }
 
 /// What a tag is to point at.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TagTarget)]
 pub(super) struct Pointed {
     /// A module of the project.
+    #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
     digest: ModuleDigest,
 }
 
 /// A tag as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Tag)]
 pub(super) struct TagView {
     /// The module's name, before the colon.
+    #[schema(value_type = String)]
     name: ModuleName,
     /// After the colon.
     tag: String,
+    #[schema(value_type = String)]
     digest: ModuleDigest,
     updated_at: String,
 }

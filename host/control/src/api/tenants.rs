@@ -15,10 +15,13 @@ use bulkhead_core::name::TenantId;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+/// A tenant as clients see it.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TenantView {
+#[schema(as = Tenant)]
+pub(super) struct TenantView {
     tenant: String,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,15 +34,17 @@ impl TenantView {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+pub(super) struct NewTenant {
+    /// Its name, a DNS label.
+    #[schema(value_type = String, max_length = 63)]
     name: TenantId,
 }
 
 pub(super) async fn create(
     permit: Permit<CreateTenant>,
-    Form(new): Form<New>,
+    Form(new): Form<NewTenant>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let row = permit.store().create_tenant(permit.reach(), &new.name).await?;
     let view = TenantView::of(row, Some(vec![DEFAULT_PROJECT.to_owned()]));

@@ -12,23 +12,38 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use bulkhead_core::code::Code;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::time::Duration;
+use utoipa::ToSchema;
 
-#[derive(Deserialize)]
+/// A token that is wanted.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = NewToken)]
 pub(super) struct Wanted {
     subject: String,
     role: Role,
     life_seconds: Option<u64>,
 }
 
+/// A token as it is given.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MintedToken)]
+pub(super) struct MintedView {
+    token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    expires_in_seconds: u64,
+    role: Role,
+}
+
 pub(super) async fn mint(
     permit: Permit<MintToken>,
     State(app): State<App>,
     Form(wanted): Form<Wanted>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<MintedView>), Problem> {
     if !permit.principal().may(wanted.role) {
         let detail = format!("a token can only be given a role that yours includes; `{}` is none", wanted.role);
         return Err(Problem::new(Code::Forbidden, detail));
@@ -40,8 +55,8 @@ pub(super) async fn mint(
         told => Problem::bad_request(told.to_string()),
     })?;
     let life = grant.life.unwrap_or(app.config().token_life).as_secs();
-    let body = json!({"token": token, "tokenType": "Bearer", "expiresInSeconds": life, "role": wanted.role});
-    Ok((StatusCode::CREATED, Json(body)))
+    let minted = MintedView { token, token_type: "Bearer", expires_in_seconds: life, role: wanted.role };
+    Ok((StatusCode::CREATED, Json(minted)))
 }
 
 pub(super) async fn key_set(State(app): State<App>) -> Result<Json<Value>, Problem> {

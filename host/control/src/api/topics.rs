@@ -16,14 +16,18 @@ use bulkhead_core::name::TopicName;
 use bulkhead_core::scope::TenantScope;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 /// Bytes of one record that a topic may allow. The lower bound leaves room for framing; the upper keeps one record within
 /// what a batch's path can hold.
 const RECORD_BYTES: std::ops::RangeInclusive<u32> = 1_024..=16 * 1_024 * 1_024;
 
-#[derive(Deserialize)]
+/// A topic to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct New {
+#[schema(as = NewTopic)]
+pub(super) struct NewTopicForm {
+    #[schema(value_type = String, max_length = 180)]
     name: TopicName,
     #[serde(default = "one_partition")]
     partitions: i32,
@@ -39,17 +43,21 @@ pub(super) struct Which {
     topic: TopicName,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Force {
+    /// Delete it even where pipelines use it: they stop, and say why.
     #[serde(default)]
     force: bool,
 }
 
-#[derive(Serialize)]
+/// A topic as clients see it; lists have its name only.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TopicView<'a> {
-    name: &'a TopicName,
+#[schema(as = Topic)]
+pub(super) struct TopicView {
+    #[schema(value_type = String)]
+    name: TopicName,
     partitions: i32,
     max_record_bytes: u64,
     /// For each partition, the offset after the last readable record.
@@ -59,7 +67,7 @@ struct TopicView<'a> {
 pub(super) async fn create(
     permit: Permit<CreateTopic>,
     State(app): State<App>,
-    Form(new): Form<New>,
+    Form(new): Form<NewTopicForm>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let quotas = &app.config().quotas;
     let above = |detail: String| Err(Problem::new(Code::LimitExceeded, detail));
@@ -124,7 +132,7 @@ pub(super) async fn delete(
 async fn describe(app: &App, scope: &TenantScope, name: &TopicName) -> Result<Json<Value>, Problem> {
     let TopicDescription { partitions, max_record_bytes, ends } =
         app.topics().describe(scope, name).await?.ok_or_else(|| missing(name))?;
-    Ok(Json(json!(TopicView { name, partitions, max_record_bytes, ends })))
+    Ok(Json(json!(TopicView { name: name.clone(), partitions, max_record_bytes, ends })))
 }
 
 pub(super) fn missing(name: &TopicName) -> Problem {

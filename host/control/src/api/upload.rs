@@ -24,9 +24,9 @@ use base64::engine::general_purpose::STANDARD;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId, TenantId};
 use futures::StreamExt;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
+use utoipa::{IntoParams, ToSchema};
 
 #[derive(Deserialize)]
 pub(super) struct Where {
@@ -34,10 +34,28 @@ pub(super) struct Where {
     module: ModuleName,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tag {
+    /// The tag that is to point at it; `latest` unasked.
+    #[param(value_type = Option<String>)]
     tag: Option<ModuleName>,
+}
+
+/// What came of an upload.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Upload)]
+pub(super) struct UploadView {
+    #[schema(value_type = String)]
+    name: ModuleName,
+    #[schema(value_type = String)]
+    tag: ModuleName,
+    #[schema(value_type = String)]
+    digest: ModuleDigest,
+    bytes: u64,
+    imports: Vec<String>,
+    /// Whether it is new to the project.
+    created: bool,
 }
 
 pub(super) async fn put(
@@ -47,7 +65,7 @@ pub(super) async fn put(
     State(app): State<App>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<UploadView>), Problem> {
     let config = app.config();
     let declared = check_headers(&headers, config)?;
     let expected = expected_digest(&headers)?;
@@ -76,9 +94,8 @@ pub(super) async fn put(
     };
     let created = publish(&app, &permit, (&at, &tag), &staged, &module).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let body = json!({"name": at.module, "tag": tag, "digest": module.digest, "bytes": module.bytes,
-        "imports": module.imports, "created": created});
-    Ok((status, Json(body)))
+    let NewModule { digest, bytes, imports, .. } = module;
+    Ok((status, Json(UploadView { name: at.module, tag, digest, bytes, imports, created })))
 }
 
 /// One of the tenant's few places for uploads, kept until dropped.

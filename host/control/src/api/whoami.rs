@@ -12,14 +12,17 @@ use axum::http::HeaderMap;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What a token says.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Who)]
 pub(super) struct WhoView {
     /// Whom it was made for.
     subject: String,
     /// Whose it is; null for the platform's own.
+    #[schema(value_type = Option<String>)]
     tenant: Option<TenantId>,
     roles: Vec<Role>,
     expires_at: String,

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use utoipa::IntoParams;
 
 /// How long a poll may wait for a change.
 const WAIT_S_MAX: u64 = 60;
@@ -28,10 +29,12 @@ const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the name of a worker's boot.
 const BOOT_BYTES_MAX: usize = 64;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Poll {
+    /// The worker's slot.
     worker: String,
+    /// Seconds to wait for a change.
     #[serde(default)]
     wait: u64,
 }

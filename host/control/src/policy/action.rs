@@ -90,6 +90,8 @@ actions! {
     ProduceRecords = "records.produce", TenantScope, [Developer], Always;
     /// Read records of a topic.
     ReadRecords = "records.read", TenantScope, [Viewer], Always;
+    /// Send a request again under its key. What the request does is asked for beside this.
+    RepeatRequest = "requests.repeat", TenantScope, [Viewer], Denials;
     /// Fetch what to run.
     FetchAssignment = "workers.assignment", Fleet, [Worker], Denials;
     /// Say how pipelines fare.

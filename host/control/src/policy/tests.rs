@@ -32,6 +32,7 @@ fn all() -> Vec<(&'static str, bool, &'static [Role])> {
         row::<DeleteTopic>(),
         row::<ProduceRecords>(),
         row::<ReadRecords>(),
+        row::<RepeatRequest>(),
         row::<FetchAssignment>(),
         row::<SendReport>(),
         row::<FetchModule>(),

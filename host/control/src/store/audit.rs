@@ -6,6 +6,7 @@ use super::{Page, Store, now_ms};
 use crate::problem::Problem;
 use bulkhead_core::scope::TenantScope;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Bytes of a path that are kept: paths are the client's and as long as it likes.
 const TARGET_BYTES_MAX: usize = 512;
@@ -24,7 +25,7 @@ pub(crate) struct AuditRow<'a> {
 }
 
 /// A decision as it was written down.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuditEntry {
     id: String,

@@ -15,6 +15,7 @@ use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
 
 /// What is to run.
 pub(crate) enum Wanted<'a> {
@@ -38,7 +39,7 @@ pub(crate) struct Terms<'a> {
 }
 
 /// What bringing out did, or would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Applied {
     /// There was no such pipeline.

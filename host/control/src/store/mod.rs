@@ -5,6 +5,7 @@
 //! as the first parameter. Changes that workers must hear of raise the generation in the same transaction and announce it after.
 //! Must never: build SQL from text, or take a tenant's name as a text.
 
+mod answers;
 mod assignment;
 mod audit;
 mod deploy;
@@ -19,7 +20,8 @@ mod tags;
 mod tenants;
 mod topics;
 
-pub(crate) use audit::AuditRow;
+pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
+pub(crate) use audit::{AuditEntry, AuditRow};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
 pub(crate) use leftovers::Leftover;
 pub(crate) use modules::{ModuleRow, NewModule};

@@ -49,6 +49,7 @@ impl Fixture {
             partitions: 1,
             totals,
             state_bytes: 0,
+            stages: BTreeMap::new(),
             initialised: BTreeMap::new(),
         };
         self.store.merge_report(&Fleet::for_test(), Reporter { worker, boot }, &[&report]).await.unwrap();

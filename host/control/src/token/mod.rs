@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What a token allows, in the tenant that it names or, for the first and the last, beside all tenants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Makes and deletes tenants. Reads nothing of theirs.

@@ -6,12 +6,14 @@
 mod audit;
 mod client;
 mod conditions;
+mod description;
 mod harness;
 mod pipelines;
 mod ports;
 mod problems;
 mod projects;
 mod records;
+mod repeats;
 mod restart;
 mod revisions;
 mod starts;

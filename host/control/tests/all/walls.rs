@@ -52,7 +52,17 @@ async fn public_routes_are_known_and_few() {
     let server = Server::start().await;
     let public: Vec<_> = routes().into_iter().filter(|route| route.access == Access::Public).collect();
     let paths: Vec<_> = public.iter().map(|route| route.path).collect();
-    assert_eq!(paths, ["/livez", "/readyz", "/.well-known/jwks.json", "/api/v1/errors/{code}"]);
+    assert_eq!(
+        paths,
+        [
+            "/livez",
+            "/readyz",
+            "/.well-known/jwks.json",
+            "/api/v1/errors/{code}",
+            "/api/v1/openapi.json",
+            "/api/v1/docs"
+        ]
+    );
     for route in &public {
         assert_eq!(ask(&server.anybody(), route, "acme").await.status, 200, "{route:?}");
     }

@@ -237,6 +237,7 @@ impl SourceThread {
                 digest: stage.module,
                 stage: ready,
                 limits: stage.limits,
+                count: self.state.stage_count(&stage.name),
                 recycle_bytes: self.tools.config.recycle_bytes,
                 idle: parking_lot::Mutex::default(),
             });

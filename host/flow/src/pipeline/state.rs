@@ -6,9 +6,9 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
-use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, Totals};
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, Totals};
 use bulkhead_core::code::Code;
-use bulkhead_core::name::TopicName;
+use bulkhead_core::name::{StageName, TopicName};
 use bulkhead_log::{Held, LogError, Membership, Source};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,7 +36,11 @@ pub(crate) struct PipelineState {
     released: Notify,
     status: Mutex<Status>,
     totals: Mutex<Totals>,
+    stages: Mutex<BTreeMap<StageName, StageCount>>,
 }
+
+/// What a stage has done, counted where it runs.
+pub(crate) type StageCount = Arc<Mutex<StageTotals>>;
 
 /// How a pipeline fares, for its report.
 #[derive(Debug, Clone)]
@@ -77,11 +81,17 @@ impl PipelineState {
             released: Notify::new(),
             status: Mutex::new(status),
             totals: Mutex::default(),
+            stages: Mutex::default(),
         }
     }
 
     pub(crate) fn status(&self) -> Status {
         self.status.lock().clone()
+    }
+
+    /// The count of a stage, which goes on through every incarnation.
+    pub(crate) fn stage_count(&self, stage: &StageName) -> StageCount {
+        self.stages.lock().entry(stage.clone()).or_default().clone()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -103,6 +113,7 @@ impl PipelineState {
             partitions: status.partitions,
             totals: self.totals(),
             state_bytes: self.state_bytes.load(Ordering::Acquire),
+            stages: self.stages.lock().iter().map(|(name, count)| (name.clone(), *count.lock())).collect(),
             initialised: status.initialised,
         }
     }

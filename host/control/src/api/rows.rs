@@ -1,0 +1,303 @@
+//! The rows of the table of routes, by area. How to add one is told in [`super::routes`].
+//!
+//! Must never: leave a row without words.
+
+use super::deploy::{Back, DeployParams, DeployedView, DiffParams, DiffView, PlanView};
+use super::extract::ListParams;
+use super::modules::{ModuleView, NameView};
+use super::pipelines::PipelineView;
+use super::projects::{NewProject, ProjectView};
+use super::revisions::RevisionView;
+use super::routes::{Access, Route, Time, row};
+use super::stages::StageView;
+use super::tags::{Pointed, TagView};
+use super::tenants::{NewTenant, TenantView};
+use super::tokens::{MintedView, Wanted};
+use super::topics::{Force, NewTopicForm, TopicView};
+use super::upload::{Tag, UploadView};
+use super::whoami::WhoView;
+use super::worker::Poll;
+use super::{
+    audit, deploy, health, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants,
+    tokens, topics, upload, whoami, worker,
+};
+use crate::store::AuditEntry;
+use crate::token::Role;
+use axum::routing::{delete, get, post, put};
+
+const VIEWER: Access = Access::Tenant(Role::Viewer);
+const DEVELOPER: Access = Access::Tenant(Role::Developer);
+const ADMIN: Access = Access::Tenant(Role::TenantAdmin);
+
+const DONE: &str = "It is gone.";
+const MANIFEST: &str = "application/yaml";
+
+pub(super) fn server() -> Vec<Route> {
+    const ERROR: &str = "/api/v1/errors/{code}";
+    const MARKDOWN: &str = "text/markdown; charset=utf-8";
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    vec![
+        row("GET", "/livez", Access::Public, Time::Request, get(health::livez))
+            .says("Whether the process lives")
+            .gives_other(200, PLAIN, "It does."),
+        row("GET", "/readyz", Access::Public, Time::Request, get(health::readyz))
+            .says("Whether the process should get requests")
+            .gives_other(200, PLAIN, "It should."),
+        row("GET", "/.well-known/jwks.json", Access::Public, Time::Request, get(tokens::key_set))
+            .says("The public key that checks this server's tokens")
+            .gives::<serde_json::Value>(200, "A JSON Web Key Set."),
+        row("GET", ERROR, Access::Public, Time::Request, get(pages::page))
+            .says("The page that explains an error code")
+            .gives_other(200, MARKDOWN, "What it means, and what to do."),
+        row("GET", "/api/v1/openapi.json", Access::Public, Time::Request, get(openapi::json))
+            .says("This description")
+            .gives::<serde_json::Value>(200, "OpenAPI 3.1."),
+        row("GET", "/api/v1/docs", Access::Public, Time::Request, get(openapi::viewer))
+            .says("This description as a page")
+            .gives_other(200, "text/html; charset=utf-8", "The page."),
+        row("GET", "/api/v1/whoami", Access::AnyToken, Time::Request, get(whoami::whoami))
+            .says("Who the token is")
+            .gives::<WhoView>(200, "What the token says."),
+    ]
+}
+
+pub(super) fn tenants() -> Vec<Route> {
+    const TENANTS: &str = "/api/v1/tenants";
+    const TENANT: &str = "/api/v1/tenants/{tenant}";
+    const TOKENS: &str = "/api/v1/tenants/{tenant}/tokens";
+    const AUDIT: &str = "/api/v1/tenants/{tenant}/audit";
+    vec![
+        row("GET", TENANTS, Access::Platform, Time::Request, get(tenants::list))
+            .says("List tenants")
+            .asks::<ListParams>()
+            .gives_page::<TenantView>("Tenants by name."),
+        row("POST", TENANTS, Access::Platform, Time::Request, post(tenants::create))
+            .says("Make a tenant")
+            .takes::<NewTenant>()
+            .gives::<TenantView>(201, "It is made, with the project `default`."),
+        row("GET", TENANT, Access::TenantOrPlatform(Role::Viewer), Time::Request, get(tenants::one))
+            .says("See a tenant")
+            .gives::<TenantView>(200, "The tenant and its projects."),
+        row("DELETE", TENANT, Access::Platform, Time::Request, delete(tenants::delete))
+            .says("Delete a tenant with everything it has")
+            .gives_nothing(204, DONE)
+            .gives_nothing(202, "It is gone; its topics and modules follow."),
+        row("POST", TOKENS, ADMIN, Time::Request, post(tokens::mint))
+            .says("Make a token for one's own tenant")
+            .takes::<Wanted>()
+            .gives::<MintedView>(201, "The token. It is shown this once."),
+        row("GET", AUDIT, ADMIN, Time::Request, get(audit::list))
+            .says("Read the audit")
+            .asks::<ListParams>()
+            .gives_page::<AuditEntry>("Who did what or tried to, newest first."),
+    ]
+}
+
+pub(super) fn projects() -> Vec<Route> {
+    const PROJECTS: &str = "/api/v1/tenants/{tenant}/projects";
+    const PROJECT: &str = "/api/v1/tenants/{tenant}/projects/{project}";
+    vec![
+        row("GET", PROJECTS, VIEWER, Time::Request, get(projects::list))
+            .says("List projects")
+            .asks::<ListParams>()
+            .gives_page::<ProjectView>("Projects by name, each after the one that it lies in."),
+        row("POST", PROJECTS, DEVELOPER, Time::Request, post(projects::create))
+            .says("Make a project, in the one that its name says")
+            .once()
+            .takes::<NewProject>()
+            .gives::<ProjectView>(201, "It is made.")
+            .tagged(),
+        row("GET", PROJECT, VIEWER, Time::Request, get(projects::one))
+            .says("See a project")
+            .gives::<ProjectView>(200, "The project.")
+            .tagged(),
+        row("DELETE", PROJECT, DEVELOPER, Time::Request, delete(projects::delete))
+            .says("Delete an empty project")
+            .once()
+            .conditional()
+            .gives_nothing(204, DONE),
+    ]
+}
+
+pub(super) fn modules() -> Vec<Route> {
+    const MODULES: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules";
+    const MODULE: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}";
+    const TAGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags";
+    const TAG: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/tags/{tag}";
+    vec![
+        row("GET", MODULES, VIEWER, Time::Request, get(modules::list))
+            .says("List modules")
+            .asks::<ListParams>()
+            .gives_page::<ModuleView>("Modules by digest."),
+        row("GET", MODULE, VIEWER, Time::Request, get(modules::one))
+            .says("See a module by its digest, or what each tag of a name points at")
+            .gives_either::<ModuleView, NameView>(200, "The module, or the name with its tags."),
+        row("PUT", MODULE, DEVELOPER, Time::Own, put(upload::put))
+            .says("Upload a module and point a tag of this name at it; the same bytes again change nothing")
+            .asks::<Tag>()
+            .header("Repr-Digest", "`sha-256=:BASE64:` of the bytes; an upload that differs is refused.")
+            .takes_other("application/wasm", "The component's bytes.")
+            .gives::<UploadView>(201, "The module is new to the project.")
+            .gives::<UploadView>(200, "The project had it; the tag points at it now."),
+        row("DELETE", MODULE, DEVELOPER, Time::Request, delete(modules::delete))
+            .says("Delete a module, or a name with the modules that only it pointed at; none that a pipeline runs")
+            .once()
+            .gives_nothing(204, DONE),
+        row("GET", TAGS, VIEWER, Time::Request, get(tags::list))
+            .says("List the tags of a name")
+            .asks::<ListParams>()
+            .gives_page::<TagView>("Tags by name."),
+        row("GET", TAG, VIEWER, Time::Request, get(tags::one))
+            .says("See what a tag points at")
+            .gives::<TagView>(200, "The tag.")
+            .tagged(),
+        row("PUT", TAG, DEVELOPER, Time::Request, put(tags::put))
+            .says("Point a tag at a module of the project; what runs stays as it is")
+            .once()
+            .conditional()
+            .takes::<Pointed>()
+            .gives::<TagView>(201, "The tag is new.")
+            .gives::<TagView>(200, "The tag was moved.")
+            .tagged(),
+        row("DELETE", TAG, DEVELOPER, Time::Request, delete(tags::delete))
+            .says("Take a tag away; its module stays")
+            .once()
+            .conditional()
+            .gives_nothing(204, DONE),
+    ]
+}
+
+const PIPELINE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}";
+
+pub(super) fn pipelines() -> Vec<Route> {
+    const PIPELINES: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines";
+    const PAUSE: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/pause";
+    const RESUME: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/resume";
+    const STAGES: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/stages";
+    vec![
+        row("GET", PIPELINES, VIEWER, Time::Request, get(pipelines::list))
+            .says("List pipelines and how they fare")
+            .asks::<ListParams>()
+            .gives_page::<PipelineView>("Pipelines by name, without their manifests."),
+        row("GET", PIPELINE, VIEWER, Time::Request, get(pipelines::one))
+            .says("See a pipeline and how it fares")
+            .gives::<PipelineView>(200, "The pipeline.")
+            .tagged(),
+        row("PUT", PIPELINE, DEVELOPER, Time::Request, put(deploy::apply))
+            .says("Apply a manifest, or see what that would change")
+            .once()
+            .conditional()
+            .asks::<DeployParams>()
+            .takes_other(MANIFEST, "A manifest, as YAML or JSON; `name` as in the path.")
+            .gives::<DeployedView>(201, "The pipeline is made.")
+            .gives_either::<DeployedView, PlanView>(
+                200,
+                "It has a new revision, or means what it meant; or what would change.",
+            )
+            .tagged(),
+        row("DELETE", PIPELINE, DEVELOPER, Time::Request, delete(pipelines::delete))
+            .says("Delete a pipeline and its positions")
+            .once()
+            .conditional()
+            .gives_nothing(204, DONE)
+            .gives_nothing(202, "It is gone as soon as its workers have let go of its positions."),
+        row("POST", PAUSE, DEVELOPER, Time::Request, post(pipelines::pause))
+            .says("Pause a pipeline; it keeps its positions")
+            .once()
+            .conditional()
+            .gives::<PipelineView>(200, "The pipeline.")
+            .tagged(),
+        row("POST", RESUME, DEVELOPER, Time::Request, post(pipelines::resume))
+            .says("Let a paused pipeline run on")
+            .once()
+            .conditional()
+            .gives::<PipelineView>(200, "The pipeline.")
+            .tagged(),
+        row("GET", STAGES, VIEWER, Time::Request, get(stages::list))
+            .says("See what each stage does")
+            .gives_page::<StageView>("Stages in running order, since the start of the workers that run them now."),
+    ]
+}
+
+pub(super) fn revisions() -> Vec<Route> {
+    const REVISIONS: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions";
+    const REVISION: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/revisions/{revision}";
+    const ROLLBACK: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/rollback";
+    const DIFF: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/diff";
+    vec![
+        row("GET", REVISIONS, VIEWER, Time::Request, get(revisions::list))
+            .says("List what was applied")
+            .asks::<ListParams>()
+            .gives_page::<RevisionView>("Revisions, newest first, without their manifests."),
+        row("GET", REVISION, VIEWER, Time::Request, get(revisions::one))
+            .says("See a revision with its manifest as applied")
+            .gives::<RevisionView>(200, "The revision."),
+        row("POST", ROLLBACK, DEVELOPER, Time::Request, post(deploy::rollback))
+            .says("Run what a revision ran, with the modules of its time, as a new revision")
+            .once()
+            .conditional()
+            .asks::<DeployParams>()
+            .takes::<Back>()
+            .gives_either::<DeployedView, PlanView>(200, "The pipeline; or what would change.")
+            .tagged(),
+        row("POST", DIFF, VIEWER, Time::Request, post(deploy::diff))
+            .says("Compare a manifest, or a revision, with what runs or another revision")
+            .asks::<DiffParams>()
+            .takes_other(MANIFEST, "A manifest; empty where `to` names a revision.")
+            .gives::<DiffView>(200, "What differs."),
+    ]
+}
+
+pub(super) fn topics() -> Vec<Route> {
+    const TOPICS: &str = "/api/v1/tenants/{tenant}/topics";
+    const TOPIC: &str = "/api/v1/tenants/{tenant}/topics/{topic}";
+    const RECORDS: &str = "/api/v1/tenants/{tenant}/topics/{topic}/records";
+    vec![
+        row("GET", TOPICS, VIEWER, Time::Request, get(topics::list))
+            .says("List topics")
+            .asks::<ListParams>()
+            .gives_page::<TopicView>("Topics by name."),
+        row("POST", TOPICS, DEVELOPER, Time::Request, post(topics::create))
+            .says("Make a topic")
+            .once()
+            .takes::<NewTopicForm>()
+            .gives::<TopicView>(201, "It is made."),
+        row("GET", TOPIC, VIEWER, Time::Request, get(topics::one))
+            .says("See a topic")
+            .gives::<TopicView>(200, "The topic."),
+        row("DELETE", TOPIC, DEVELOPER, Time::Request, delete(topics::delete))
+            .says("Delete a topic with everything in it")
+            .once()
+            .asks::<Force>()
+            .gives_nothing(204, DONE),
+        row("GET", RECORDS, VIEWER, Time::Request, get(records::read))
+            .says("Read records of a topic")
+            .query("partition", "Which partition; 0 unasked.")
+            .query("from", "`earliest`, `latest`, an offset or a time.")
+            .query("limit", "Records at most.")
+            .query("waitMs", "How long to wait for the first.")
+            .gives::<serde_json::Value>(200, "Records, and the position to go on from."),
+        row("POST", RECORDS, DEVELOPER, Time::Request, post(records::produce))
+            .says("Write records to a topic")
+            .takes_other("application/x-ndjson", "A JSON object for each record, one a line.")
+            .gives::<serde_json::Value>(200, "What was accepted."),
+    ]
+}
+
+pub(super) fn workers() -> Vec<Route> {
+    const MODULE: &str = "/internal/v1/modules/{tenant}/{digest}";
+    vec![
+        row("GET", "/internal/v1/assignment", Access::Worker, Time::Own, get(worker::assignment))
+            .says("What to run")
+            .asks::<Poll>()
+            .gives::<serde_json::Value>(200, "The assignment.")
+            .gives_nothing(304, "It is the one that the worker knows."),
+        row("POST", "/internal/v1/report", Access::Worker, Time::Request, post(worker::report))
+            .says("How it goes")
+            .takes::<serde_json::Value>()
+            .gives_nothing(204, "It was heard."),
+        row("GET", MODULE, Access::Worker, Time::Request, get(worker::module))
+            .says("The bytes of a module")
+            .gives_other(200, "application/wasm", "The bytes."),
+    ]
+}
