@@ -9,7 +9,9 @@ mod bench;
 mod command;
 mod data;
 mod demo;
+mod openapi;
 mod prerequisites;
+mod schemathesis;
 mod services;
 mod setup;
 mod steps;
@@ -29,6 +31,8 @@ cargo xtask COMMAND
   lint                     formatting, clippy and rustdoc, as `test` does them
   fmt                      put all code in its form
   wasm                     build every stage for WebAssembly and print sizes
+  openapi                  write the API's description anew, host/control/openapi.json
+  schemathesis [OPTIONS]   requests made up from that description: none may be answered with a 5xx
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
@@ -58,6 +62,8 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["lint"] => return test::lint(),
         ["fmt"] => command::cargo(["fmt", "--all"]).run()?,
         ["wasm"] => wasm::print_sizes(&wasm::build()?)?,
+        ["openapi"] => openapi::run()?,
+        ["schemathesis", more @ ..] => schemathesis::run(more)?,
         ["setup"] => setup::run(setup::Needs::Everything)?,
         ["bench", more @ ..] => bench::run(more)?,
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists them"),

@@ -153,3 +153,56 @@ fn a_position_lost_between_two_revisions_is_noticed_too() {
     assert_eq!(worker.report(&pipeline).code, Some(Code::OffsetLost));
     assert_eq!(world.first(ACME, "out").len(), 5, "nothing is doubled");
 }
+
+/// Deleted and made again, and nobody told the worker in between.
+#[test]
+fn a_pipeline_made_again_under_its_name_is_another() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &numbers(1, 0..5));
+    let worker = world.worker("w");
+    let mut pipeline = simple("passthrough", "");
+    pipeline.incarnation = "first".to_owned();
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    pipeline.paused = true;
+    worker.run(&pipeline);
+    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
+    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
+    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    (pipeline.incarnation, pipeline.revision, pipeline.paused) = ("second".to_owned(), 2, false);
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(
+        world.first(ACME, "out").len(),
+        10,
+        "it has no position of the former one's, so it begins at the beginning"
+    );
+    let report = worker.report(&pipeline);
+    assert_eq!((report.incarnation.as_str(), report.totals.records_in), ("second", 5));
+}
+
+#[test]
+fn beginning_anew_makes_earlier_positions_void_and_keeps_the_counts() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &numbers(1, 0..5));
+    let worker = world.worker("w");
+    let mut pipeline = simple("passthrough", "");
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    // What control does: everybody leaves, the positions are forgotten, and it runs again from the start that was asked for.
+    pipeline.paused = true;
+    worker.run(&pipeline);
+    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
+    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
+    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    (pipeline.starts, pipeline.paused) = (1, false);
+    pipeline.spec.inputs[0].start = Start::Offset(3);
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!(world.first(ACME, "out").len(), 7);
+    let report = worker.report(&pipeline);
+    assert_eq!((report.starts, report.totals.records_in), (1, 7));
+    let stage = report.stages.values().next().unwrap();
+    assert_eq!((stage.records_in, stage.records_out, stage.faults), (7, 7, 0));
+    assert!(stage.fuel > 0);
+}
