@@ -6,6 +6,9 @@ use crate::api::App;
 use crate::problem::Problem;
 use crate::store::{Leftover, StartOver};
 use bulkhead_core::code::Code;
+use bulkhead_core::manifest::PipelineSpec;
+use bulkhead_core::name::ProjectId;
+use bulkhead_core::scope::TenantScope;
 
 impl App {
     /// Does a leftover's work. `false` where it has to wait for other work or for requests under way, of which the caller is `own`;
@@ -38,6 +41,25 @@ impl App {
         }
         self.topics().forget_group(&over.scope, &over.project, &over.pipeline).await?;
         Ok(true)
+    }
+
+    /// Makes the place for the state of a pipeline's stages. Only for a pipeline that has none or begins anew: that a place vanished which
+    /// was made before is for the worker to say, and no empty one may hide it.
+    pub(crate) async fn keep_state<M>(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        spec: &PipelineSpec<M>,
+    ) -> Result<(), Problem> {
+        if !spec.has_state() {
+            return Ok(());
+        }
+        let mut partitions = 1;
+        for input in &spec.inputs {
+            let topic = self.topics().describe(scope, &input.topic).await?;
+            partitions = partitions.max(topic.map_or(1, |topic| topic.partitions));
+        }
+        Ok(self.topics().keep_state(scope, project, &spec.name, partitions).await?)
     }
 
     /// [`App::clear`] within a request: what cannot be done now is the background's.

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
-use crate::store::{ANSWER_KEPT_MS, Leftover, Store, now_ms};
+use crate::store::{ANSWER_KEPT_MS, Leftover, StartOver, Store, now_ms};
 use crate::token::{Issuer, IssuerConfig};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
@@ -130,7 +130,7 @@ impl Control {
             }
         }
         for over in self.store.starting_over().await? {
-            match self.app.forget_positions(&over).await {
+            match self.begin_anew(&over).await {
                 Ok(true) => self.store.started_over(&over).await?,
                 Ok(false) => {}
                 Err(problem) => log_waiting(&over.scope, "a pipeline does not begin anew yet", &problem),
@@ -143,6 +143,19 @@ impl Control {
             self.store.fold_totals(now_ms() - BOOT_SILENT_MS).await?;
         }
         Ok(())
+    }
+}
+
+impl Control {
+    /// Forgets a pipeline's positions, and its state with them, since records that are read again would count twice.
+    async fn begin_anew(&self, over: &StartOver) -> Result<bool, Problem> {
+        if !self.app.forget_positions(over).await? {
+            return Ok(false);
+        }
+        if let Some(row) = self.store.find_pipeline(&over.scope, &over.project, &over.pipeline).await? {
+            self.app.keep_state(&over.scope, &over.project, &row.spec).await?;
+        }
+        Ok(true)
     }
 }
 

@@ -127,6 +127,9 @@ pub(super) async fn apply(
             store.strike(&leftover).await?;
         }
     }
+    if errors.is_empty() {
+        begin_state(&app, &deploying, &at, &spec, &params).await?;
+    }
     deploy(&app, &deploying, &at, Wanted::Manifest { text, spec, errors }, (&params, &headers)).await
 }
 
@@ -151,7 +154,28 @@ pub(super) async fn rollback(
     let (store, scope, _) = deploying.parts();
     let then = store.revision(scope, &at.project, &at.pipeline, back.revision).await?;
     let errors = topic_errors(&app, scope, &then.spec).await?;
+    if errors.is_empty() {
+        begin_state(&app, &deploying, &at, &then.spec, &params).await?;
+    }
     deploy(&app, &deploying, &at, Wanted::Revision { number: back.revision, errors }, (&params, &headers)).await
+}
+
+/// Makes the place for state where this revision is the first to grant some.
+async fn begin_state<M>(
+    app: &App,
+    deploying: &Deploying,
+    at: &Which,
+    spec: &PipelineSpec<M>,
+    params: &DeployParams,
+) -> Result<(), Problem> {
+    let (store, scope, _) = deploying.parts();
+    if params.dry_run || !spec.has_state() {
+        return Ok(());
+    }
+    match store.find_pipeline(scope, &at.project, &at.pipeline).await? {
+        Some(before) if before.spec.has_state() => Ok(()),
+        _ => app.keep_state(scope, &at.project, spec).await,
+    }
 }
 
 async fn deploy(

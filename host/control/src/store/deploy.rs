@@ -10,6 +10,7 @@ use crate::condition::Condition;
 use crate::config::Quotas;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
+use bulkhead_core::grant;
 use bulkhead_core::manifest::{ManifestError, ModuleRef, PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
@@ -93,6 +94,10 @@ impl Store {
                 (text, spec, Some(number))
             }
         };
+        let ungranted = missing_grants(&mut tx, scope, project, &spec).await?;
+        if !ungranted.is_empty() {
+            return Err(manifest_problem(ungranted));
+        }
         let applied = match &before {
             Some(row) if row.spec == spec && terms.start.is_none() => Applied::Unchanged,
             Some(_) => Applied::Changed,
@@ -171,6 +176,29 @@ async fn need_modules(
         });
     }
     if errors.is_empty() { Ok(()) } else { Err(manifest_problem(errors)) }
+}
+
+/// One error for each capability that a stage's module imports and its manifest does not grant.
+async fn missing_grants(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    project: &ProjectId,
+    spec: &PipelineSpec,
+) -> Result<Vec<ManifestError>, Problem> {
+    let mut errors = Vec::new();
+    for stage in &spec.stages {
+        let imports = modules::imports(tx, scope, project, &stage.module).await?;
+        for missing in grant::missing(imports.iter().map(String::as_str), &stage.grants()) {
+            let (import, field) = (missing.import(), missing.field());
+            let detail = format!("the module of stage `{}` imports `{import}`; grant it: `{field}`", stage.name);
+            errors.push(ManifestError {
+                code: Code::GrantMissing,
+                field: format!("stages[{}].{}", stage.name, field.split(':').next().unwrap_or(field)),
+                detail,
+            });
+        }
+    }
+    Ok(errors)
 }
 
 /// What stands against a pipeline of a new name.
