@@ -23,6 +23,10 @@ pub struct ControlConfig {
     pub quotas: Quotas,
     /// Uploads of one tenant under way at the same time: each holds a file and up to 10 MiB of buffers. Default 4.
     pub uploads_per_tenant_max: usize,
+    /// Requests of one tenant that write records at a time; each holds a line and a batch. Default 64.
+    pub produces_per_tenant_max: usize,
+    /// Streams of records and of log lines that one tenant has open at a time. Default 32.
+    pub streams_per_tenant_max: usize,
     /// Inspections at the same time, over all tenants: each holds a module in memory and keeps a core busy. Default 2.
     pub inspections_max: usize,
     /// How long an upload may go without a byte. Stops a client that holds a slot by doing nothing. Default 10 s.
@@ -73,6 +77,8 @@ impl ControlConfig {
             module_bytes_max: MODULE_BYTES_MAX,
             quotas: Quotas::default(),
             uploads_per_tenant_max: 4,
+            produces_per_tenant_max: 64,
+            streams_per_tenant_max: 32,
             inspections_max: 2,
             upload_idle: Duration::from_secs(10),
             upload_time_max: Duration::from_secs(600),

@@ -8,9 +8,11 @@
 pub mod assignment;
 pub mod code;
 pub mod columns;
+pub mod dead_letter;
 pub mod fault;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod replay;
 pub mod scope;
 pub mod time;

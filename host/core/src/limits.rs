@@ -85,3 +85,5 @@ pub const SETTINGS_BYTES_MAX: usize = 64 * KIB as usize;
 pub const REASON_BYTES_MAX: usize = 2 * KIB as usize;
 /// Bytes of batches and held outputs that one pipeline may keep in a worker; its partitions are paused above it.
 pub const PIPELINE_BUFFER_BYTES: u64 = 32 * MIB;
+/// Headers of one record that is produced over HTTP, at most. A record of headers alone costs far more memory than its bytes.
+pub const RECORD_HEADERS_MAX: usize = 1_000;

@@ -14,6 +14,7 @@ mod capability;
 mod columns;
 mod compiler;
 mod config;
+mod confirm;
 mod engine;
 mod failure;
 mod instance;
@@ -26,6 +27,7 @@ mod state;
 
 pub use compiler::compiler_main;
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};
+pub use confirm::Confirmed;
 pub use engine::{Engine, Inspection, Refusal};
 pub use failure::Failure;
 pub use instance::{Instance, Mode, Processed};

@@ -30,24 +30,28 @@ impl<const MAX: usize> FromRequest<App> for Limited<MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
-        let too_large = || {
-            Problem::new(Code::RequestTooLarge, format!("the body has more than {MAX} bytes; send less in one request"))
-        };
         let declared = content_length(request.headers())?;
-        if declared.is_some_and(|length| length > MAX as u64) {
+        read_at_most(request.into_body(), declared, MAX).await.map(Self)
+    }
+}
+
+/// A body of at most `max` bytes, read whole; `declared` is its `Content-Length`.
+pub(super) async fn read_at_most(body: Body, declared: Option<u64>, max: usize) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(Code::RequestTooLarge, format!("the body has more than {max} bytes; send less in one request"));
+    if declared.is_some_and(|length| length > max as u64) {
+        return Err(too_large());
+    }
+    let mut body = body.into_data_stream();
+    let mut read = Vec::with_capacity(declared.map_or(0, |length| length as usize));
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Problem::bad_request("the body ended early; send it again"))?;
+        if read.len() + chunk.len() > max {
             return Err(too_large());
         }
-        let mut body = request.into_body().into_data_stream();
-        let mut read = Vec::with_capacity(declared.map_or(0, |length| length as usize));
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|_| Problem::bad_request("the body ended early; send it again"))?;
-            if read.len() + chunk.len() > MAX {
-                return Err(too_large());
-            }
-            read.extend_from_slice(&chunk);
-        }
-        Ok(Self(read.into()))
+        read.extend_from_slice(&chunk);
     }
+    Ok(read.into())
 }
 
 /// `Content-Length`, where there is one.

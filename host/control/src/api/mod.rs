@@ -14,6 +14,7 @@ mod pages;
 mod pipelines;
 mod records;
 mod routes;
+mod sse;
 mod tenants;
 mod tokens;
 mod topics;
@@ -63,6 +64,10 @@ struct Inner {
     parts: Parts,
     live: Live,
     uploads: Counted,
+    /// Requests that write records.
+    produces: Counted,
+    /// Streams of records and of log lines.
+    streams: Counted,
     inspections: Semaphore,
     /// The assignment of the newest generation that was asked for, as JSON.
     assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
@@ -75,6 +80,8 @@ impl App {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
             uploads: Counted::default(),
+            produces: Counted::default(),
+            streams: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),

@@ -112,7 +112,7 @@ pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
         row("GET", TOPIC, VIEWER, Time::Request, get(topics::one)),
         row("DELETE", TOPIC, DEVELOPER, Time::Request, delete(topics::delete)),
         row("GET", RECORDS, VIEWER, Time::Request, get(records::read)),
-        row("POST", RECORDS, DEVELOPER, Time::Request, post(records::produce)),
+        row("POST", RECORDS, DEVELOPER, Time::Own, post(records::produce)),
         row("GET", "/internal/v1/assignment", Access::Worker, Time::Own, get(worker::assignment)),
         row("POST", "/internal/v1/report", Access::Worker, Time::Request, post(worker::report)),
         row("GET", "/internal/v1/modules/{tenant}/{digest}", Access::Worker, Time::Request, get(worker::module)),

@@ -11,6 +11,7 @@ mod ports;
 mod problems;
 mod records;
 mod restart;
+mod streams;
 mod tenants;
 mod tokens;
 mod uploads;

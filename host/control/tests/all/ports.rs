@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Accepts what begins like a component, after a permit of `gate`; counts how often it was asked.
@@ -141,6 +140,12 @@ impl Topics for MemoryTopics {
         Ok(())
     }
 
+    async fn ends(&self, scope: &TenantScope, name: &TopicName) -> Result<Vec<i64>, Refusal> {
+        let state = self.state()?;
+        let partitions = state.topics.get(&key(scope, name)).map(|(_, partitions)| partitions.as_slice());
+        Ok(partitions.unwrap_or_default().iter().map(|batch| batch.len() as i64).collect())
+    }
+
     async fn read(
         &self,
         scope: &TenantScope,
@@ -148,13 +153,13 @@ impl Topics for MemoryTopics {
         partition: i32,
         from: Start,
         limits: &BatchLimits,
-        _: Duration,
     ) -> Result<(RecordBatch, i64), Refusal> {
         let state = self.state()?;
         let (_, partitions) = &state.topics[&key(scope, name)];
         let batch = &partitions[usize::try_from(partition).unwrap()];
         let first = match from {
-            Start::Offset(offset) => usize::try_from(offset).unwrap(),
+            Start::Offset(offset) => usize::try_from(offset).unwrap().min(batch.len()),
+            Start::TimeMs(time) => batch.timestamps.iter().position(|t| *t >= time).unwrap_or(batch.len()),
             Start::Latest => batch.len(),
             _ => 0,
         };
