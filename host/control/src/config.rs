@@ -41,6 +41,8 @@ pub struct ControlConfig {
     pub report_fresh: Duration,
     /// How long audit rows are kept. Default 90 days.
     pub audit_kept: Duration,
+    /// How long lines of tenants' logs are kept. Default 7 days.
+    pub logs_kept: Duration,
     /// Audit rows kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
     pub audit_rows_max: u64,
 }
@@ -56,13 +58,25 @@ pub struct Quotas {
     pub pipelines: u64,
     /// Topics. Default 1,000.
     pub topics: u64,
+    /// Lines of its log; the oldest go above it. Default 100,000.
+    pub log_lines: u64,
+    /// Bytes of these; the oldest go above it. Default 32 MiB.
+    pub log_bytes: u64,
     /// Partitions of one topic. Default 128.
     pub partitions: i32,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { modules: 1_000, module_bytes: 8 << 30, pipelines: 1_000, topics: 1_000, partitions: 128 }
+        Self {
+            modules: 1_000,
+            module_bytes: 8 << 30,
+            pipelines: 1_000,
+            topics: 1_000,
+            log_lines: 100_000,
+            log_bytes: 32 << 20,
+            partitions: 128,
+        }
     }
 }
 
@@ -86,6 +100,7 @@ impl ControlConfig {
             request_time_max: Duration::from_secs(30),
             report_fresh: Duration::from_secs(10),
             audit_kept: Duration::from_secs(90 * 24 * 3_600),
+            logs_kept: Duration::from_secs(7 * 24 * 3_600),
             audit_rows_max: 1_000_000,
         }
     }

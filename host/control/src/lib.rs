@@ -23,6 +23,7 @@ mod counted;
 mod folder;
 mod live;
 mod metrics;
+mod news;
 mod patient;
 pub mod policy;
 pub mod port;

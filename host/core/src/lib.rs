@@ -11,6 +11,7 @@ pub mod columns;
 pub mod dead_letter;
 pub mod fault;
 pub mod limits;
+pub mod log_line;
 pub mod manifest;
 pub mod name;
 pub mod replay;

@@ -6,9 +6,11 @@
 
 mod audit;
 mod body;
+mod dead_letters;
 mod edge;
 mod extract;
 mod health;
+mod logs;
 mod modules;
 mod pages;
 mod pipelines;
@@ -29,6 +31,7 @@ use crate::config::ControlConfig;
 use crate::counted::Counted;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
@@ -63,6 +66,7 @@ pub(crate) struct Parts {
 struct Inner {
     parts: Parts,
     live: Live,
+    news: News,
     uploads: Counted,
     /// Requests that write records.
     produces: Counted,
@@ -79,6 +83,7 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
+            news: News::default(),
             uploads: Counted::default(),
             produces: Counted::default(),
             streams: Counted::default(),

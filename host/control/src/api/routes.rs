@@ -3,7 +3,9 @@
 //! The table is both: what is served, and what `tests/all/walls.rs` walks with no token, another tenant's and too weak a one.
 //! Must never: be bypassed; a route that is not here is not served.
 
-use super::{App, audit, health, modules, pages, pipelines, records, tenants, tokens, topics, upload, worker};
+use super::{
+    App, audit, dead_letters, health, logs, modules, pages, pipelines, records, tenants, tokens, topics, upload, worker,
+};
 use crate::config::ControlConfig;
 use crate::problem::Problem;
 use crate::token::Role;
@@ -78,6 +80,15 @@ pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
     const TOPIC: &str = "/api/v1/tenants/{tenant}/topics/{topic}";
     const RECORDS: &str = "/api/v1/tenants/{tenant}/topics/{topic}/records";
 
+    const LETTERS: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters";
+    const LETTER: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}";
+    const BUNDLE: &str =
+        "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}/bundle";
+    const REPLAY: &str =
+        "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}/replay";
+    const CONTENT: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/content";
+    const LOGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/logs";
+
     let time_max = config.request_time_max;
     let row = |method, path, access, time, service: MethodRouter<App>| {
         let service = match time {
@@ -113,6 +124,14 @@ pub(super) fn table(config: &ControlConfig) -> Vec<Route> {
         row("DELETE", TOPIC, DEVELOPER, Time::Request, delete(topics::delete)),
         row("GET", RECORDS, VIEWER, Time::Request, get(records::read)),
         row("POST", RECORDS, DEVELOPER, Time::Own, post(records::produce)),
+        row("GET", LETTERS, VIEWER, Time::Request, get(dead_letters::list)),
+        row("GET", LETTER, VIEWER, Time::Request, get(dead_letters::one)),
+        row("DELETE", LETTER, DEVELOPER, Time::Request, delete(dead_letters::drop_letter)),
+        row("GET", BUNDLE, DEVELOPER, Time::Request, get(dead_letters::bundle)),
+        row("POST", REPLAY, DEVELOPER, Time::Request, post(dead_letters::replay)),
+        row("GET", CONTENT, DEVELOPER, Time::Request, get(modules::content)),
+        row("GET", LOGS, VIEWER, Time::Request, get(logs::read)),
+        row("POST", "/internal/v1/logs", Access::Worker, Time::Request, post(logs::take)),
         row("GET", "/internal/v1/assignment", Access::Worker, Time::Own, get(worker::assignment)),
         row("POST", "/internal/v1/report", Access::Worker, Time::Request, post(worker::report)),
         row("GET", "/internal/v1/modules/{tenant}/{digest}", Access::Worker, Time::Request, get(worker::module)),

@@ -10,6 +10,7 @@ use crate::counted::UnderWay;
 use crate::policy::Permit;
 use crate::policy::action::Action;
 use crate::problem::Problem;
+use crate::store::Store;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -49,7 +50,7 @@ pub(super) trait Events: Send + 'static {
     ///
     /// # Errors
     /// Where the stream cannot go on; it says so and ends.
-    fn next(&mut self) -> impl Future<Output = Result<Option<String>, Problem>> + Send;
+    fn next(&mut self, store: &Store) -> impl Future<Output = Result<Option<String>, Problem>> + Send;
 }
 
 /// An event of this kind.
@@ -120,7 +121,7 @@ impl<A: Action<Reach = TenantScope>, E: Events> Running<A, E> {
                     return None;
                 }
             }
-            match self.events.next().await {
+            match self.events.next(self.permit.store()).await {
                 Ok(Some(events)) => return Some(events),
                 Ok(None) => {}
                 Err(problem) => {

@@ -7,7 +7,9 @@
 
 mod assignment;
 mod audit;
+mod dead_letters;
 mod leftovers;
+mod logs;
 mod modules;
 mod pipelines;
 mod report;
@@ -15,7 +17,9 @@ mod tenants;
 mod topics;
 
 pub(crate) use audit::AuditRow;
+pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use leftovers::Leftover;
+pub(crate) use logs::{LogBound, LogEntry, LogFilter};
 pub(crate) use modules::{ModuleRow, NewModule};
 pub(crate) use pipelines::{Applied, PipelineRow, manifest_problem};
 pub(crate) use report::Reporter;

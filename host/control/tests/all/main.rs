@@ -5,7 +5,9 @@
 
 mod audit;
 mod client;
+mod dead_letters;
 mod harness;
+mod logs;
 mod pipelines;
 mod ports;
 mod problems;

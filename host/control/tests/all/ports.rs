@@ -130,7 +130,8 @@ impl Topics for MemoryTopics {
 
     async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal> {
         let mut state = self.state()?;
-        let (topic, partitions) = state.topics.get_mut(&key(scope, name)).unwrap();
+        let missing = || Refusal::new(Code::NotFound, "there is no such topic or partition").because(SECRET_CAUSE);
+        let (topic, partitions) = state.topics.get_mut(&key(scope, name)).ok_or_else(missing)?;
         let partition = usize::try_from(records.partition % topic.partitions).unwrap();
         for i in 0..records.len() {
             partitions[partition].push_row(&records, i);

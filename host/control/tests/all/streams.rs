@@ -156,6 +156,8 @@ async fn a_stream_ends_with_its_topic_its_tenant_and_its_server() {
     dev.post(TOPICS, &json!({"name": "t"})).await.expect(201);
     let mut reader = Reader::open(&dev, RECORDS, None).await;
     reader.next().await.unwrap();
+    let background = server.control.clone();
+    let background = tokio::spawn(async move { background.run().await });
     server.platform().delete("/api/v1/tenants/acme").await;
     while reader.next().await.is_some() {}
 
@@ -173,6 +175,7 @@ async fn a_stream_ends_with_its_topic_its_tenant_and_its_server() {
     reader.next().await.unwrap();
     server.control.stop();
     assert_eq!(reader.next().await, None);
+    background.await.unwrap();
 }
 
 #[tokio::test]

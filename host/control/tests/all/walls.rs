@@ -13,6 +13,7 @@ fn path_of(route: &RouteInfo, tenant: &str) -> String {
         ("{module}", "m"),
         ("{pipeline}", "p"),
         ("{topic}", "t"),
+        ("{letter}", "0-0"),
         ("{code}", "BH0001"),
         ("{digest}", &digest),
     ];

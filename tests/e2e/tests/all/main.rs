@@ -7,6 +7,7 @@ mod apart;
 mod brokers;
 mod changes;
 mod commands;
+mod dead_letters;
 mod examples;
 mod faults;
 mod kafka;

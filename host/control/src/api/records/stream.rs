@@ -9,6 +9,7 @@ use crate::api::sse::{Events, event};
 use crate::api::topics::missing;
 use crate::port::TopicDescription;
 use crate::problem::Problem;
+use crate::store::Store;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
@@ -95,7 +96,7 @@ impl Tail {
 }
 
 impl Events for Tail {
-    async fn next(&mut self) -> Result<Option<String>, Problem> {
+    async fn next(&mut self, _: &Store) -> Result<Option<String>, Problem> {
         if !std::mem::replace(&mut self.told, true) {
             // An id without data is kept by the reader and shown to nobody.
             let mut text = String::new();
