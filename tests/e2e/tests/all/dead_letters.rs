@@ -98,6 +98,10 @@ fn dead_letters_of_kafka_come_to_the_same_verdict_on_another_machine() -> Result
             let replayed = elsewhere.replay(pipeline, id)?;
             assert_eq!(replayed["same"], true, "{pipeline}: {replayed}");
             assert_eq!(replayed["said"]["code"], letter["code"]);
+            assert_eq!(replayed["found"]["code"], letter["code"], "{pipeline}: {replayed}");
+            if letter["fuel"].is_u64() {
+                assert_eq!(replayed["found"]["fuel"], letter["fuel"], "{pipeline}: {replayed}");
+            }
             verdicts.insert(
                 format!("{pipeline} {id}"),
                 (letter["code"].clone(), replayed["found"]["fuel"].clone(), letter["fuel"].clone()),

@@ -17,6 +17,7 @@ mod restarts;
 mod scenes;
 mod shared;
 mod starts;
+mod streams;
 mod tokens;
 mod topics;
 mod uploads;
