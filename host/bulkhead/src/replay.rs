@@ -19,6 +19,7 @@ use bulkhead_flow::{Alone, StageRun};
 use parking_lot::Mutex;
 use reqwest::Method;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,11 +98,11 @@ pub(crate) async fn local(client: &Client, letter: Letter<'_>, data_dir: &Path) 
     );
     let mut modules = HashMap::new();
     for stage in &bundle.spec.stages {
-        if !modules.contains_key(&stage.module) {
+        if let Entry::Vacant(place) = modules.entry(stage.module) {
             let path = format!("{project}/modules/{}/content", stage.module);
             let fetched = accepted(client.request(Method::GET, &path)?.send().await?).await;
             let fetched = fetched.with_context(|| format!("fetching the module of stage `{}`", stage.name))?;
-            modules.insert(stage.module, fetched.bytes().await?);
+            place.insert(fetched.bytes().await?);
         }
     }
     run_bundle(&engine(data_dir)?, bundle, modules).await
