@@ -4,6 +4,7 @@
 
 use anyhow::{Context, bail};
 use bulkhead_core::assignment::{Assignment, WorkerReport};
+use bulkhead_core::log_line::WorkerLines;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use std::path::PathBuf;
@@ -92,6 +93,12 @@ impl Client {
     /// Tells control how this worker fares.
     pub(crate) async fn report(&self, report: &WorkerReport) -> anyhow::Result<()> {
         accepted(self.request(Method::POST, "/internal/v1/report")?.json(report).send().await?).await?;
+        Ok(())
+    }
+
+    /// Hands over lines of stages.
+    pub(crate) async fn logs(&self, lines: &WorkerLines) -> anyhow::Result<()> {
+        accepted(self.request(Method::POST, "/internal/v1/logs")?.json(lines).send().await?).await?;
         Ok(())
     }
 

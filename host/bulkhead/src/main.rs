@@ -11,6 +11,7 @@ mod client;
 mod demo;
 mod explain;
 mod logging;
+mod replay;
 mod serve;
 mod token;
 mod worker;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Token(token) => token::run(&token),
         Command::Explain(explain) => explain::run(&explain),
         Command::BenchPipeline(bench) => bench_pipeline::run(bench),
+        Command::ReplayLetter(replay) => replay::run(&replay),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

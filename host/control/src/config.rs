@@ -23,6 +23,10 @@ pub struct ControlConfig {
     pub quotas: Quotas,
     /// Uploads of one tenant under way at the same time: each holds a file and up to 10 MiB of buffers. Default 4.
     pub uploads_per_tenant_max: usize,
+    /// Requests of one tenant that write records at a time; each holds a line and a batch. Default 64.
+    pub produces_per_tenant_max: usize,
+    /// Streams of records and of log lines that one tenant has open at a time. Default 32.
+    pub streams_per_tenant_max: usize,
     /// Inspections at the same time, over all tenants: each holds a module in memory and keeps a core busy. Default 2.
     pub inspections_max: usize,
     /// How long an upload may go without a byte. Stops a client that holds a slot by doing nothing. Default 10 s.
@@ -37,6 +41,8 @@ pub struct ControlConfig {
     pub report_fresh: Duration,
     /// How long audit rows are kept. Default 90 days.
     pub audit_kept: Duration,
+    /// How long lines of tenants' logs are kept. Default 7 days.
+    pub logs_kept: Duration,
     /// Audit rows kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
     pub audit_rows_max: u64,
 }
@@ -56,6 +62,10 @@ pub struct Quotas {
     pub revisions: u64,
     /// Topics. Default 1,000.
     pub topics: u64,
+    /// Lines of its log; the oldest go above it. Default 100,000.
+    pub log_lines: u64,
+    /// Bytes of these; the oldest go above it. Default 32 MiB.
+    pub log_bytes: u64,
     /// Partitions of one topic. Default 128.
     pub partitions: i32,
 }
@@ -69,6 +79,8 @@ impl Default for Quotas {
             pipelines: 1_000,
             revisions: 100,
             topics: 1_000,
+            log_lines: 100_000,
+            log_bytes: 32 << 20,
             partitions: 128,
         }
     }
@@ -85,6 +97,8 @@ impl ControlConfig {
             module_bytes_max: MODULE_BYTES_MAX,
             quotas: Quotas::default(),
             uploads_per_tenant_max: 4,
+            produces_per_tenant_max: 64,
+            streams_per_tenant_max: 32,
             inspections_max: 2,
             upload_idle: Duration::from_secs(10),
             upload_time_max: Duration::from_secs(600),
@@ -92,6 +106,7 @@ impl ControlConfig {
             request_time_max: Duration::from_secs(30),
             report_fresh: Duration::from_secs(10),
             audit_kept: Duration::from_secs(90 * 24 * 3_600),
+            logs_kept: Duration::from_secs(7 * 24 * 3_600),
             audit_rows_max: 1_000_000,
         }
     }

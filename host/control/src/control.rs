@@ -92,8 +92,8 @@ impl Control {
     }
 
     /// Does in the background what requests leave behind, until [`Control::stop`]: forgets positions of deleted pipelines and of
-    /// those that are to begin anew, deletes
-    /// topics and objects of deleted tenants, prunes the audit. Run it once, under the process's supervisor.
+    /// those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
+    /// process's supervisor.
     pub async fn run(&self) {
         let mut passes = 0_u64;
         loop {
@@ -140,6 +140,8 @@ impl Control {
             let kept_ms = i64::try_from(self.app.config().audit_kept.as_millis()).unwrap_or(i64::MAX);
             self.store.prune_audit(now_ms().saturating_sub(kept_ms), self.app.config().audit_rows_max).await?;
             self.store.prune_answers(now_ms() - ANSWER_KEPT_MS).await?;
+            let kept_ms = i64::try_from(self.app.config().logs_kept.as_millis()).unwrap_or(i64::MAX);
+            self.store.prune_lines(now_ms().saturating_sub(kept_ms)).await?;
             self.store.fold_totals(now_ms() - BOOT_SILENT_MS).await?;
         }
         Ok(())

@@ -11,7 +11,6 @@ use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use bytes::Bytes;
-use std::time::Duration;
 
 /// Looks at uploaded bytes and says whether they are a stage.
 #[async_trait]
@@ -58,7 +57,10 @@ pub trait Topics: Send + Sync + 'static {
     /// with nothing written.
     async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal>;
 
-    /// Committed records of one partition, at most `limits`, with what there is after `wait`; and the offset to go on from.
+    /// For each partition, the offset after the last readable record, -1 where nobody leads it; none where there is no such topic.
+    async fn ends(&self, scope: &TenantScope, name: &TopicName) -> Result<Vec<i64>, Refusal>;
+
+    /// Committed records of one partition that are there now, at most `limits`; and the offset to go on from.
     ///
     /// # Errors
     /// [`Code::NotFound`] where there is no such topic or partition.
@@ -69,7 +71,6 @@ pub trait Topics: Send + Sync + 'static {
         partition: i32,
         from: Start,
         limits: &BatchLimits,
-        wait: Duration,
     ) -> Result<(RecordBatch, i64), Refusal>;
 
     /// Makes the place where the state of a pipeline's stages is kept, good for inputs of this many partitions. One that is there stays

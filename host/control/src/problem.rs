@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ManifestError;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A request that was not done, and why.
@@ -19,13 +20,15 @@ pub struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: String,
     pub(crate) errors: Vec<ManifestError>,
+    /// Numbers of this one occurrence, by name, for programs.
+    pub(crate) members: Vec<(&'static str, u64)>,
     pub(crate) cause: Option<String>,
 }
 
 impl Problem {
     /// A problem with a sentence that says what to do.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), cause: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), members: Vec::new(), cause: None }
     }
 
     /// One of ours: the client learns nothing but the request's id.
@@ -53,6 +56,12 @@ impl Problem {
         self
     }
 
+    /// The same with a number that programs may read, for instance `accepted`.
+    pub(crate) fn with_member(mut self, name: &'static str, value: u64) -> Self {
+        self.members.push((name, value));
+        self
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code
@@ -77,6 +86,7 @@ impl Problem {
             code: self.code,
             request_id,
             errors: &self.errors,
+            members: self.members.iter().copied().collect(),
         };
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.status(), [(header::CONTENT_TYPE, "application/problem+json")], json).into_response();
@@ -123,6 +133,8 @@ pub(crate) struct Details<'a> {
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ManifestError],
+    #[serde(flatten)]
+    members: BTreeMap<&'static str, u64>,
 }
 
 /// An empty response that carries the problem to the outermost layer.

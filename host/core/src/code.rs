@@ -60,6 +60,13 @@ codes! {
     ProjectNotEmpty = "BH0017", 409, "Project not empty";
     ProjectStays = "BH0018", 409, "Project cannot be deleted";
 
+    RecordTooLarge = "BH0030", 413, "Record too large";
+    RecordInvalid = "BH0031", 400, "Record not readable";
+    TooManyHeaders = "BH0032", 400, "Too many headers";
+    TooManyStreams = "BH0033", 429, "Too many streams";
+    ReplayedAlready = "BH0034", 409, "Dead letter replayed already";
+    LetterIncomplete = "BH0035", 422, "Dead letter incomplete";
+
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";
     WrongWorld = "BH0103", 422, "A component of another world";

@@ -419,6 +419,22 @@ pub struct Outcome {
     pub exceptions: Vec<Exception>,
 }
 
+/// Framing of one record at most: a record batch of Kafka's that holds only this one.
+const RECORD_FRAMING_BYTES: usize = 100;
+/// Framing of one header at most.
+const HEADER_FRAMING_BYTES: usize = 10;
+
+/// What a record counts against its topic's limit, uncompressed; never less than what the log itself counts.
+pub fn record_bytes<'a>(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> usize {
+    let len = |cell: Option<&[u8]>| cell.map_or(0, <[u8]>::len);
+    let headers: usize = headers.into_iter().map(|(name, value)| HEADER_FRAMING_BYTES + name.len() + len(value)).sum();
+    RECORD_FRAMING_BYTES + len(key) + len(value) + headers
+}
+
 /// Columns that break their rules: the guest's fault, never the host's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {rule}")]

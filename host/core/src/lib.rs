@@ -8,10 +8,13 @@
 pub mod assignment;
 pub mod code;
 pub mod columns;
+pub mod dead_letter;
 pub mod fault;
 pub mod grant;
 pub mod limits;
+pub mod log_line;
 pub mod manifest;
 pub mod name;
+pub mod replay;
 pub mod scope;
 pub mod time;

@@ -107,3 +107,5 @@ pub const TICK_MS_MIN: u64 = 100;
 pub const TICK_MS_MAX: u64 = 3_600_000;
 /// A tick may burn as much fuel as this many records: it may close many windows at once.
 pub const TICK_FUEL_RECORDS: u32 = 100;
+/// Headers of one record that is produced over HTTP, at most. A record of headers alone costs far more memory than its bytes.
+pub const RECORD_HEADERS_MAX: usize = 1_000;

@@ -239,6 +239,10 @@ impl Instance {
         Failure { fault, record, fuel }
     }
 
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
     /// The row that the guest has marked last, in the call under way or the last one. For a call whose future was dropped.
     pub fn last_mark(&self) -> Option<u32> {
         self.store.data().meter.record()

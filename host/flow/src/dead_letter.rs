@@ -1,22 +1,22 @@
 //! Dead letters: the record as it came, with the evidence of why it could not be handled in its headers.
 //!
 //! Key, value, timestamp and headers are the source record's; what Bulkhead adds are headers beginning with `bulkhead-`, all
-//! text. What would not fit the dead-letter topic is left out: first the record's own headers, then the value, whose size
-//! `bulkhead-value-bytes` then says, then the key; long texts are cut before that. The coordinates still lead to it.
+//! text, by the names in [`bulkhead_core::dead_letter`]. What would not fit the dead-letter topic is left out: first the record's own headers, then the value, whose size
+//! `bulkhead-value-bytes` then says, then the key; `bulkhead-left-out` names all of that. Long texts are cut before that. The coordinates still lead to it.
 //! Must never: hold anything of the host or another tenant; coordinates are in the tenant's own names.
 
 use crate::graph::Dead;
 use bulkhead_core::columns::{INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
+use bulkhead_core::dead_letter::{self as names, HEADER_PREFIX};
 use bulkhead_core::name::{ModuleDigest, TopicName};
 use bulkhead_log::record_bytes;
 
-/// Prefix of every header that is added.
-pub const HEADER_PREFIX: &str = "bulkhead-";
 /// Bytes kept of the message and of the backtrace, so that a dead letter stays a record.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Where a record came from and what judged it.
 pub(crate) struct Evidence<'a> {
+    pub(crate) project: &'a str,
     pub(crate) pipeline: &'a str,
     pub(crate) revision: u64,
     pub(crate) stage: &'a str,
@@ -46,10 +46,11 @@ pub(crate) fn push(
     let evidence = evidence(batch, i, dead, from, limit);
     let evidence: Vec<_> = evidence.into_iter().filter(|(name, text)| take(header_bytes(name, text))).collect();
     let value = batch.values.get(i);
-    let said = ("value-bytes", bytes(value).to_string());
+    let said = (names::VALUE_BYTES, bytes(value).to_string());
     let said_bytes = header_bytes(said.0, &said.1);
+    // Room for saying what is missing is found before anything takes it.
+    let may_name = take(header_bytes(names::LEFT_OUT, "key value headers"));
     let keep_key = take(bytes(batch.keys.get(i)));
-    // Room for saying that the value is missing is found before the value takes it.
     let may_say = take(said_bytes);
     let keep_value = take(bytes(value));
     let own = batch.headers.row(i);
@@ -64,7 +65,13 @@ pub(crate) fn push(
     if keep_headers {
         batch.headers.row(i).for_each(|(name, value)| outputs.headers.push(name, value));
     }
-    for (name, text) in evidence.iter().chain((!keep_value && may_say).then_some(&said)) {
+    let missing: Vec<_> = [("key", keep_key), ("value", keep_value), ("headers", keep_headers)]
+        .into_iter()
+        .filter_map(|(what, kept)| (!kept).then_some(what))
+        .collect();
+    let left_out = (names::LEFT_OUT, missing.join(" "));
+    let left_out = (may_name && !missing.is_empty()).then_some(&left_out);
+    for (name, text) in evidence.iter().chain((!keep_value && may_say).then_some(&said)).chain(left_out) {
         outputs.headers.push(format!("{HEADER_PREFIX}{name}").as_bytes(), Some(text.as_bytes()));
     }
     outputs.headers.end_row(at);
@@ -81,20 +88,21 @@ fn evidence(
     let fault = &dead.fault;
     let texts = TEXT_BYTES_MAX.min(limit / 4);
     let mut all = vec![
-        ("code", fault.kind.code().id().to_owned()),
-        ("topic", from.topic.to_string()),
-        ("partition", batch.partition.to_string()),
-        ("offset", batch.offsets[i].to_string()),
-        ("kind", fault.kind.as_str().to_owned()),
-        ("stage", from.stage.to_owned()),
-        ("module", from.module.to_string()),
-        ("pipeline", from.pipeline.to_owned()),
-        ("revision", from.revision.to_string()),
-        ("reason", cut(&fault.message, texts).to_owned()),
+        (names::CODE, fault.kind.code().id().to_owned()),
+        (names::TOPIC, from.topic.to_string()),
+        (names::PARTITION, batch.partition.to_string()),
+        (names::OFFSET, batch.offsets[i].to_string()),
+        (names::KIND, fault.kind.as_str().to_owned()),
+        (names::STAGE, from.stage.to_owned()),
+        (names::MODULE, from.module.to_string()),
+        (names::PROJECT, from.project.to_owned()),
+        (names::PIPELINE, from.pipeline.to_owned()),
+        (names::REVISION, from.revision.to_string()),
+        (names::REASON, cut(&fault.message, texts).to_owned()),
     ];
-    all.extend(dead.fuel.map(|fuel| ("fuel", fuel.to_string())));
+    all.extend(dead.fuel.map(|fuel| (names::FUEL, fuel.to_string())));
     if !fault.backtrace.is_empty() {
-        all.push(("backtrace", cut(&fault.backtrace.join("\n"), texts).to_owned()));
+        all.push((names::BACKTRACE, cut(&fault.backtrace.join("\n"), texts).to_owned()));
     }
     all
 }
@@ -112,6 +120,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bulkhead_core::dead_letter::Letter;
     use bulkhead_core::fault::{GuestFault, GuestFaultKind};
 
     fn letter(value: &[u8], limit: usize) -> (Outputs, RecordBatch) {
@@ -121,7 +130,7 @@ mod tests {
         let fault = GuestFault { kind: GuestFaultKind::Trap, message: "é".repeat(9000), backtrace: vec!["f".into()] };
         let dead = Dead { stage: 0, fault, fuel: Some(12) };
         let (topic, module) = ("orders".parse().unwrap(), ModuleDigest::of(b"m"));
-        let from = Evidence { pipeline: "p", revision: 2, stage: "s", module: &module, topic: &topic };
+        let from = Evidence { project: "d", pipeline: "p", revision: 2, stage: "s", module: &module, topic: &topic };
         let mut outputs = Outputs::default();
         push(&mut outputs, &batch, 1, &dead, &from, limit);
         outputs.check(2, 1).unwrap();
@@ -150,6 +159,8 @@ mod tests {
         ] {
             assert_eq!(header(&outputs, name).as_deref(), Some(value), "{name}");
         }
+        let (read, own) = Letter::read(outputs.headers.row(0)).unwrap();
+        assert_eq!((read.source.offset, read.fuel, read.complete, own), (42, Some(12), true, 1));
     }
 
     #[test]
@@ -157,6 +168,9 @@ mod tests {
         let (outputs, _) = letter(&vec![0; 20_000], 20_000);
         assert_eq!(outputs.values.get(0), None);
         assert_eq!(header(&outputs, "bulkhead-value-bytes").as_deref(), Some("20000"));
+        assert_eq!(header(&outputs, "bulkhead-left-out").as_deref(), Some("value"));
+        let read = Letter::read(outputs.headers.row(0)).unwrap().0;
+        assert!(!read.complete);
     }
 
     #[test]

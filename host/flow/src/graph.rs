@@ -82,8 +82,8 @@ pub(crate) struct Retry {
 }
 
 /// A batch on its way into a stage.
-struct Feeding {
-    batch: Arc<RecordBatch>,
+pub(crate) struct Feeding {
+    pub(crate) batch: Arc<RecordBatch>,
     origin: Option<Arc<[u32]>>,
 }
 
@@ -130,6 +130,16 @@ impl Graph {
         self.stages.iter().flat_map(|stage| stage.targets.iter().flatten())
     }
 
+    /// What each stage is given of a batch of the pipeline's input `batch.topic`, before any stage has run.
+    pub(crate) fn entry(&self, batch: Arc<RecordBatch>) -> Vec<Vec<Feeding>> {
+        let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
+        for (stage, index) in &self.entries[usize::from(batch.topic)] {
+            let batch = if batch.topic == *index { batch.clone() } else { renamed(&batch, *index) };
+            feeds[*stage].push(Feeding { batch, origin: None });
+        }
+        feeds
+    }
+
     /// Runs a batch of the pipeline's input `batch.topic` through all stages. What they write to their state stays the batch's until it
     /// is accepted or discarded, which is for the caller; what an earlier run wrote that was neither is forgotten.
     ///
@@ -137,11 +147,7 @@ impl Graph {
     /// Where no record is to blame; nothing of the batch is done then.
     pub(crate) async fn run(&self, batch: &Arc<RecordBatch>, state: &PartitionState) -> Result<GraphRun, Fault> {
         state.discard();
-        let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
-        for (stage, index) in &self.entries[usize::from(batch.topic)] {
-            let batch = if batch.topic == *index { batch.clone() } else { renamed(batch, *index) };
-            feeds[*stage].push(Feeding { batch, origin: None });
-        }
+        let feeds = self.entry(batch.clone());
         self.run_stages(GraphRun::default(), feeds, state).await
     }
 
@@ -203,7 +209,7 @@ impl Graph {
 impl GraphStage {
     /// Makes the batches of the stages that this one feeds. A stage may make far more of a batch than it was given, so they are
     /// cut to what the contract allows.
-    fn pass_on(&self, piece: &Piece, origin: Option<&[u32]>, feeds: &mut [Vec<Feeding>]) {
+    pub(crate) fn pass_on(&self, piece: &Piece, origin: Option<&[u32]>, feeds: &mut [Vec<Feeding>]) {
         for (to, next) in self.next.iter().enumerate() {
             let Some((stage, index)) = next else { continue };
             let new = || RecordBatch { topic: *index, partition: piece.batch.partition, ..RecordBatch::default() };

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod confirm;
 mod dead_letter;
 mod executor;
 mod fair;
@@ -19,12 +20,14 @@ mod lane;
 mod metrics;
 mod modules;
 mod pipeline;
+mod replay;
 mod stage_call;
 mod state;
 mod topics;
 
+pub use bulkhead_core::dead_letter::HEADER_PREFIX;
 pub use config::FlowConfig;
-pub use dead_letter::HEADER_PREFIX;
+pub use confirm::{Alone, StageRun};
 pub use flow::{Flow, FlowParts, GuestLogs};
 pub use metrics::PIPELINES_MAX;
 pub use modules::ModuleSource;

@@ -18,12 +18,16 @@ use bulkhead_core::assignment::StageTotals;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::StageLimits;
+use bulkhead_core::manifest::StageSpec;
 use bulkhead_core::name::{ModuleDigest, StageName};
-use bulkhead_engine::{Failure, Instance, Mode, Processed, Stage, Ticked};
+use bulkhead_engine::{Confirmed, Failure, Instance, Mode, Processed, Stage, Ticked};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Rows that the stage refused of which one call finds the fuel.
+const REJECTED_WEIGHED_MAX: usize = 8;
 
 /// A stage that is ready to run, with the instances that are warm.
 pub(crate) struct RunningStage {
@@ -45,7 +49,7 @@ pub(crate) struct DeadRow {
     pub(crate) row: u32,
     /// Why.
     pub(crate) fault: GuestFault,
-    /// Fuel of the run that is the evidence; `None` where the stage itself refused the record, which takes no run alone.
+    /// Fuel of the run that is the evidence; `None` where there was none.
     pub(crate) fuel: Option<u64>,
 }
 
@@ -103,6 +107,12 @@ impl Todo {
 }
 
 impl RunningStage {
+    /// A stage of the manifest, with no instance yet.
+    pub(crate) fn new(spec: &StageSpec, stage: Stage, recycle_bytes: usize, count: StageCount) -> Self {
+        let (name, digest, limits) = (spec.name.clone(), spec.module, spec.limits);
+        Self { name, digest, stage, limits, recycle_bytes, count, idle: Mutex::default() }
+    }
+
     /// Runs a batch.
     ///
     /// # Errors
@@ -114,7 +124,8 @@ impl RunningStage {
         while let Some(next) = todo.pop_front() {
             match self.run_once(&next.batch, state, &mut called.fuel).await {
                 Ok(outcome) => {
-                    if called.accept(next, outcome) {
+                    let weighed = self.weigh_rejected(&next, &outcome, state, &mut called.fuel).await;
+                    if called.accept(next, outcome, &weighed) {
                         // The rest is run again after the back-off, so there is no use for it now.
                         break;
                     }
@@ -156,7 +167,7 @@ impl RunningStage {
             _ => return Ok(failed.split(length / 2)),
         };
         let row = failed.row(suspect);
-        let alone = Arc::new(failed.batch.select([suspect]));
+        let alone = failed.batch.select([suspect]);
         let verdict = match self.confirm(&alone, state, &mut called.fuel).await {
             Err(confirmed) => Some(DeadRow { row, fuel: Some(confirmed.fuel), fault: guest(confirmed.fault)? }),
             Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.split(length / 2)),
@@ -167,7 +178,11 @@ impl RunningStage {
                 let message = format!("passes alone, failed in its batch: {fault}");
                 let state_dependent =
                     || GuestFault { kind: GuestFaultKind::StateDependent, message, backtrace: fault.backtrace.clone() };
-                (*tries > self.limits.retries).then(|| DeadRow { row, fuel: Some(passed), fault: state_dependent() })
+                (*tries > self.limits.retries).then(|| DeadRow {
+                    row,
+                    fuel: Some(passed.fuel),
+                    fault: state_dependent(),
+                })
             }
         };
         let Some(dead) = verdict else { return Ok(vec![failed]) };
@@ -187,15 +202,48 @@ impl RunningStage {
         idle.iter().map(|(_, instance)| instance.memory_bytes()).sum()
     }
 
-    /// Runs one record alone, reproducibly. Gives the fuel it took.
-    async fn confirm(&self, alone: &Arc<RecordBatch>, state: State<'_>, spent: &mut u64) -> Result<u64, Failure> {
-        let mode = Mode::Confirm { seed: seed(alone), time_ms: alone.timestamps[0].max(0) };
-        let mut instance = self.start(mode, spent).await?;
-        let processed = self.process(&mut instance, alone, state, spent).await;
+    /// Runs one record alone, reproducibly but for the state, which it sees as it stands and leaves as it is.
+    pub(crate) async fn confirm(
+        &self,
+        alone: &RecordBatch,
+        state: State<'_>,
+        spent: &mut u64,
+    ) -> Result<Processed, Failure> {
         if let Some(state) = state {
             state.discard_call();
         }
-        Ok(processed?.fuel)
+        let Confirmed { init_fuel, run } = self.stage.confirm(alone, state.map(|state| state.clone() as _)).await;
+        if let Some(state) = state {
+            state.discard_call();
+        }
+        *spent += init_fuel + run.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        run
+    }
+
+    /// Finds the fuel of rows that the stage refused by itself, by running them alone: evidence for whoever looks into one. Only the
+    /// first few of a batch, since a stage may refuse every row; one that it then does not refuse has none. Nor has one of a stage with
+    /// state, which is no longer what that row saw.
+    async fn weigh_rejected(
+        &self,
+        ran: &Todo,
+        outcome: &Outcome,
+        state: State<'_>,
+        spent: &mut u64,
+    ) -> HashMap<u32, u64> {
+        let mut fuel = HashMap::new();
+        if state.is_some() {
+            return fuel;
+        }
+        let rejected = outcome.exceptions.iter().filter(|exception| exception.action == Action::DeadLetter);
+        for exception in rejected.take(REJECTED_WEIGHED_MAX) {
+            let alone = ran.batch.select([exception.index as usize]);
+            if let Ok(passed) = self.confirm(&alone, None, spent).await
+                && passed.outcome.exceptions.iter().any(|again| again.action == Action::DeadLetter)
+            {
+                fuel.insert(exception.index, passed.fuel);
+            }
+        }
+        fuel
     }
 
     async fn run_once(&self, batch: &Arc<RecordBatch>, state: State<'_>, spent: &mut u64) -> Result<Outcome, Failure> {
@@ -247,20 +295,13 @@ impl RunningStage {
         }
     }
 
-    /// A new instance, which may take as long to start as a batch may take to run.
+    /// A new instance.
     async fn start(&self, mode: Mode, spent: &mut u64) -> Result<Instance, Failure> {
-        let started = match tokio::time::timeout(self.deadline(), self.stage.instantiate(mode)).await {
-            Ok(started) => started,
-            Err(_) => {
-                let message = format!("`init` took longer than {} ms", self.limits.deadline_ms);
-                Err(Failure { fault: GuestFault::new(GuestFaultKind::Init, message).into(), record: None, fuel: 0 })
-            }
-        };
+        let started = self.stage.start_in_time(mode).await;
         *spent += started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel);
         started
     }
 
-    /// The wall deadline is checked at each poll, which fuel makes frequent, and by a timer for a guest that sleeps.
     async fn process(
         &self,
         instance: &mut Instance,
@@ -269,14 +310,7 @@ impl RunningStage {
         spent: &mut u64,
     ) -> Result<Processed, Failure> {
         lend(instance, state);
-        let processed = match tokio::time::timeout(self.deadline(), instance.process(batch)).await {
-            Ok(done) => done,
-            Err(_) => {
-                let message = format!("the batch took longer than {} ms", self.limits.deadline_ms);
-                let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
-                Err(Failure { fault, record: instance.last_mark(), fuel: instance.fuel_after_drop() })
-            }
-        };
+        let processed = instance.process_in_time(batch).await;
         *spent += processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
         processed
     }
@@ -294,11 +328,6 @@ fn lend(instance: &mut Instance, state: State<'_>) {
     }
 }
 
-/// One seed for each record, the same on every machine.
-fn seed(alone: &RecordBatch) -> u64 {
-    (alone.offsets[0] as u64) ^ (alone.partition as u64) << 48
-}
-
 /// A guest's fault, or the host's as an error. A stage that does not start has no row to blame, so it is no row's fault either.
 fn guest(fault: Fault) -> Result<GuestFault, Fault> {
     match fault {
@@ -310,7 +339,7 @@ fn guest(fault: Fault) -> Result<GuestFault, Fault> {
 
 impl Called {
     /// Takes over an outcome. Returns whether a row asked to be tried again, which ends the batch there.
-    fn accept(&mut self, ran: Todo, outcome: Outcome) -> bool {
+    fn accept(&mut self, ran: Todo, outcome: Outcome, weighed: &HashMap<u32, u64>) -> bool {
         let mut outputs = outcome.outputs;
         let mut spoilt = Vec::new();
         let mut retry: Option<(u32, String)> = None;
@@ -324,7 +353,7 @@ impl Called {
                 Action::DeadLetter => self.dead.push(DeadRow {
                     row: ran.row(exception.index as usize),
                     fault: GuestFault::new(GuestFaultKind::Rejected, exception.reason),
-                    fuel: None,
+                    fuel: weighed.get(&exception.index).copied(),
                 }),
             }
         }

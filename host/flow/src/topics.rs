@@ -110,11 +110,16 @@ impl Topics {
             }
         }
         for (row, stage, bytes, max) in refused {
-            let message = format!("an output has {bytes} bytes with framing; its topic takes at most {max}");
-            let fault = GuestFault::new(GuestFaultKind::OutputRefused, message);
+            let fault = refused_output(bytes, max);
             run.dead.entry(row).or_insert(Dead { stage, fault, fuel: None });
         }
         run.cut();
         Ok(Ok(()))
     }
+}
+
+/// An output of `bytes` that its topic does not take.
+pub(crate) fn refused_output(bytes: usize, max: usize) -> GuestFault {
+    let message = format!("an output has {bytes} bytes with framing; its topic takes at most {max}");
+    GuestFault::new(GuestFaultKind::OutputRefused, message)
 }

@@ -336,21 +336,8 @@ impl LogError {
     }
 }
 
-/// Framing of one record at most: a record batch of Kafka's that holds only this one.
-const RECORD_FRAMING_BYTES: usize = 100;
-/// Framing of one header at most.
-const HEADER_FRAMING_BYTES: usize = 10;
-
-/// What a record counts against [`TopicInfo::max_record_bytes`], uncompressed; never less than what the log itself counts.
-pub fn record_bytes<'a>(
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) -> usize {
-    let len = |cell: Option<&[u8]>| cell.map_or(0, <[u8]>::len);
-    let headers: usize = headers.into_iter().map(|(name, value)| HEADER_FRAMING_BYTES + name.len() + len(value)).sum();
-    RECORD_FRAMING_BYTES + len(key) + len(value) + headers
-}
+/// What a record counts against [`TopicInfo::max_record_bytes`].
+pub use bulkhead_core::columns::record_bytes;
 
 /// The partition that a record goes to: by its key as Kafka's own clients do (murmur2), so that other producers and consumers
 /// agree; without a key, the source's partition modulo the topic's, which keeps the order of the source.

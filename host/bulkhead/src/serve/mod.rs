@@ -12,7 +12,7 @@ use crate::client::{Client, TokenSource};
 use crate::worker::Worker;
 use anyhow::{Context, bail};
 use axum::Router;
-use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Role as TokenRole};
+use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, Role as TokenRole};
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
@@ -20,9 +20,13 @@ use bulkhead_log::kafka::{self, KafkaConfig, KafkaLog};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// How long a connection may take nothing of what is sent to it before it is cut.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the roles until a signal.
 ///
@@ -89,7 +93,7 @@ impl Host {
                 ..ControlConfig::new(&arguments.data_dir)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));
-            let topics = Arc::new(ports::LogTopics(log.clone()));
+            let topics = Arc::new(ports::LogTopics::new(log.clone()));
             let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
             let opened = Arc::new(opened);
             let bound = listener.local_addr()?;
@@ -148,6 +152,7 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
+    let listener = Patient::new(listener, STALL_MAX);
     tokio::spawn(server::serve(listener, router, server::HEAD_TIME_MAX, stop))
 }
 

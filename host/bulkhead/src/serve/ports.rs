@@ -15,6 +15,7 @@ use bulkhead_log::{Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Inspection by the engine's compiler child.
 pub(super) struct EngineModules(pub(super) Engine);
@@ -29,16 +30,26 @@ impl Modules for EngineModules {
     }
 }
 
+/// Reads at a time. Each keeps a thread, and a client of the log, for as long as its records take to come.
+const READS_MAX: usize = 32;
+
 /// Topics of the log.
-pub(super) struct LogTopics(pub(super) Arc<dyn Log>);
+pub(super) struct LogTopics {
+    log: Arc<dyn Log>,
+    reads: Arc<Semaphore>,
+}
 
 impl LogTopics {
+    pub(super) fn new(log: Arc<dyn Log>) -> Self {
+        Self { log, reads: Arc::new(Semaphore::new(READS_MAX)) }
+    }
+
     /// Calls the log on a thread that may block.
     async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Log) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let log = self.0.clone();
+        let log = self.log.clone();
         match tokio::task::spawn_blocking(move || call(log.as_ref())).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(refusal(&error)),
@@ -117,6 +128,11 @@ impl Topics for LogTopics {
         self.call(move |log| log.append(&topic, &records, &outputs)).await
     }
 
+    async fn ends(&self, scope: &TenantScope, name: &TopicName) -> Result<Vec<i64>, Refusal> {
+        let topic = scope.topic(name);
+        self.call(move |log| Ok(log.ends(std::slice::from_ref(&topic))?.pop().unwrap_or_default())).await
+    }
+
     async fn read(
         &self,
         scope: &TenantScope,
@@ -124,15 +140,15 @@ impl Topics for LogTopics {
         partition: i32,
         from: Start,
         limits: &BatchLimits,
-        wait: Duration,
     ) -> Result<(RecordBatch, i64), Refusal> {
-        let partitions = self.info(scope, name).await?.partitions;
-        if !(0..partitions).contains(&partition) {
-            let detail = format!("topic `{name}` has partitions 0 to {}", partitions - 1);
-            return Err(Refusal::new(Code::NotFound, detail));
-        }
         let (topic, limits) = (scope.topic(name), *limits);
-        self.call(move |log| log.read(&topic, partition, from, &limits, wait)).await
+        let turn = self.reads.clone().acquire_owned().await;
+        self.call(move |log| {
+            // Given back by the thread, not by a request that may be gone before it.
+            let _turn = turn;
+            log.read(&topic, partition, from, &limits, Duration::ZERO)
+        })
+        .await
     }
 
     async fn forget_group(

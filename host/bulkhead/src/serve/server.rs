@@ -4,12 +4,13 @@
 //! are under way, within a bound.
 
 use axum::Router;
+use axum::serve::Listener;
+use bulkhead_control::Patient;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// How long a client may take for the head of a request, counted from its connection or from the answer before: so it also ends
@@ -17,35 +18,26 @@ use tokio_util::sync::CancellationToken;
 pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a stop waits for answers under way.
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
-/// The pause after an `accept` that failed because the process has no more descriptors: at once it would fail again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `stop`, then lets answers under way end.
-pub(super) async fn serve(listener: TcpListener, router: Router, head_time_max: Duration, stop: CancellationToken) {
+pub(super) async fn serve(mut listener: Patient, router: Router, head_time_max: Duration, stop: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_time_max);
     let connections = GracefulShutdown::new();
     loop {
-        let accepted = tokio::select! {
+        // Where the process has no more descriptors, it waits before it tries again.
+        let (stream, _) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let service = TowerToHyperService::new(router.clone());
-                let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        // A client that went away, or spoke no HTTP.
-                        tracing::debug!(%error, "a connection ended early");
-                    }
-                });
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // A client that went away, or spoke no HTTP.
+                tracing::debug!(%error, "a connection ended early");
             }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        });
     }
     drop(listener);
     if tokio::time::timeout(STOP_TIME_MAX, connections.shutdown()).await.is_err() {
@@ -57,14 +49,14 @@ pub(super) async fn serve(listener: TcpListener, router: Router, head_time_max: 
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     async fn server(head_time_max: Duration) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
-        (address, stop.clone(), tokio::spawn(serve(listener, router, head_time_max, stop)))
+        (address, stop.clone(), tokio::spawn(serve(Patient::new(listener, head_time_max), router, head_time_max, stop)))
     }
 
     #[tokio::test]

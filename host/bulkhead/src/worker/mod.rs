@@ -4,6 +4,7 @@
 //! information: nothing of the record path waits for them.
 //! Must never: stop a pipeline because control does not answer.
 
+mod logs;
 mod memory;
 
 use crate::arguments::WorkerArguments;
@@ -18,6 +19,7 @@ use bulkhead_engine::Engine;
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource};
 use bulkhead_log::Log;
 use futures::future::BoxFuture;
+use logs::TenantLogs;
 use memory::AssignmentFile;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub(crate) struct Worker {
     slot: String,
     boot: String,
     file: AssignmentFile,
+    logs: TenantLogs,
 }
 
 impl Worker {
@@ -73,17 +76,18 @@ impl Worker {
         }
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();
+        let logs = TenantLogs::default();
         let flow = Flow::start(FlowParts {
             log,
             engine,
             source: Arc::new(FromControl(client.clone())),
-            guest_logs: Arc::new(crate::logging::GuestEvents),
+            guest_logs: Arc::new(logs.clone()),
             worker: scope,
             registry,
             runtime: tokio::runtime::Handle::current(),
             config,
         })?;
-        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file })
+        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file, logs })
     }
 
     /// Works until `stop`, then drains.
@@ -91,10 +95,11 @@ impl Worker {
     /// # Errors
     /// [`Fenced`].
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { flow, client, slot, boot, file } = self;
+        let Self { flow, client, slot, boot, file, logs } = self;
         let ending = stop.child_token();
         let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), file, ending.clone()));
         let drained = CancellationToken::new();
+        let lines = tokio::spawn(logs.send(client.clone(), slot.clone(), drained.clone()));
         let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, drained.clone()));
         let mut watch = tokio::time::interval(Duration::from_millis(200));
         let fatal = loop {
@@ -114,6 +119,7 @@ impl Worker {
         // What the drain committed is in the last report.
         drained.cancel();
         report.await.context("the reporting task panicked")?;
+        lines.await.context("the task that sends lines panicked")?;
         match fatal {
             Some(error) => Err(Fenced(error.message).into()),
             None => Ok(()),

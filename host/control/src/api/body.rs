@@ -30,16 +30,15 @@ impl<const MAX: usize> FromRequest<App> for Limited<MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        read_whole(&parts.headers, body, MAX).await.map(Self)
+        let declared = content_length(request.headers())?;
+        read_at_most(request.into_body(), declared, MAX).await.map(Self)
     }
 }
 
-/// All of a body of at most `max` bytes.
-pub(super) async fn read_whole(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+/// A body of at most `max` bytes, read whole; `declared` is its `Content-Length`.
+pub(super) async fn read_at_most(body: Body, declared: Option<u64>, max: usize) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Code::RequestTooLarge, format!("the body has more than {max} bytes; send less in one request"));
-    let declared = content_length(headers)?;
     if declared.is_some_and(|length| length > max as u64) {
         return Err(too_large());
     }

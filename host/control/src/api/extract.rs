@@ -15,8 +15,8 @@ use utoipa::IntoParams;
 /// Bytes of a JSON body at most, where a handler needs no more than a few fields.
 const FORM_BYTES_MAX: usize = 16 * 1024;
 /// Entries of a list that come unasked, and that come at most.
-const LIST_DEFAULT: u32 = 100;
-const LIST_MAX: u32 = 1_000;
+pub(super) const LIST_DEFAULT: u32 = 100;
+pub(super) const LIST_MAX: u32 = 1_000;
 
 /// Names in the path. `T` has the fields that the handler wants; the others, `tenant` among them, are left.
 pub(super) struct Names<T>(pub(super) T);

@@ -8,9 +8,11 @@ mod audit;
 mod body;
 mod deploy;
 mod describe;
+mod dead_letters;
 mod edge;
 mod extract;
 mod health;
+mod logs;
 mod modules;
 mod openapi;
 mod pages;
@@ -23,6 +25,7 @@ mod routes;
 mod rows;
 mod stages;
 mod tags;
+mod sse;
 mod tenants;
 mod tokens;
 mod topics;
@@ -39,6 +42,7 @@ use crate::config::ControlConfig;
 use crate::counted::Counted;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
@@ -74,9 +78,14 @@ pub(crate) struct Parts {
 struct Inner {
     parts: Parts,
     live: Live,
+    news: News,
     uploads: Counted,
     /// Requests with an idempotency key that are under way.
     keys: Counted<(TenantId, String)>,
+    /// Requests that write records.
+    produces: Counted,
+    /// Streams of records and of log lines.
+    streams: Counted,
     inspections: Semaphore,
     /// The assignment of the newest generation that was asked for, as JSON.
     assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
@@ -88,8 +97,11 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
+            news: News::default(),
             uploads: Counted::default(),
             keys: Counted::default(),
+            produces: Counted::default(),
+            streams: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),

@@ -5,12 +5,14 @@
 use super::App;
 use super::extract::{ListParams, Names, Params, list_json};
 use crate::policy::Permit;
-use crate::policy::action::{DeleteModules, ReadModules};
+use crate::policy::action::{DeleteModules, DownloadModule, ReadModules};
 use crate::problem::Problem;
 use crate::store::ModuleRow;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use bulkhead_core::manifest::ModuleRef;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId};
 use bulkhead_core::time::format_rfc3339_ms;
@@ -116,6 +118,25 @@ pub(super) async fn one(permit: Permit<ReadModules>, Names(at): Names<Which>) ->
             Ok(Json(json!(NameView { name, tags })))
         }
     }
+}
+
+/// The bytes of a module, by digest.
+pub(super) async fn content(
+    permit: Permit<DownloadModule>,
+    Names(at): Names<Which>,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::not_found(format!("module `{}`", at.module));
+    let ModuleRef::Digest(digest) = at.parse()? else {
+        return Err(Problem::bad_request("name the module by its digest, `sha256:…`"));
+    };
+    permit.store().module(permit.scope(), &at.project, &digest).await?.ok_or_else(missing)?;
+    let (length, bytes) = app.blobs().read(permit.scope(), &digest).await?.ok_or_else(missing)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/wasm")),
+        (header::CONTENT_LENGTH, HeaderValue::from(length)),
+    ];
+    Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
 /// Deletes a name with all its tags and the modules that only it pointed at; or one module, by digest.

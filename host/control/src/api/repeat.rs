@@ -8,7 +8,7 @@
 //! Must never: let the keys of two tenants meet, or do a request whose key has been used for another.
 
 use super::App;
-use super::body::read_whole;
+use super::body::{content_length, read_at_most};
 use crate::policy::Permit;
 use crate::policy::action::RepeatRequest;
 use crate::problem::Problem;
@@ -49,7 +49,8 @@ async fn run(app: App, mut request: Request, next: Next) -> Result<Response, Pro
     let permit: Permit<RepeatRequest> = request.extract_parts_with_state(&app).await?;
     let key = key(request.headers())?;
     let (parts, body) = request.into_parts();
-    let body = read_whole(&parts.headers, body, MANIFEST_BYTES_MAX as usize).await?;
+    let declared = content_length(&parts.headers)?;
+    let body = read_at_most(body, declared, MANIFEST_BYTES_MAX as usize).await?;
 
     let mut hash = Sha256::new();
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());

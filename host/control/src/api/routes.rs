@@ -118,6 +118,7 @@ pub(super) fn table() -> Vec<Route> {
         rows::pipelines(),
         rows::revisions(),
         rows::topics(),
+        rows::evidence(),
         rows::workers(),
     ];
     areas.into_iter().flatten().collect()

@@ -18,7 +18,7 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, deploy, health, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants,
+    audit, dead_letters, deploy, health, logs, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants,
     tokens, topics, upload, whoami, worker,
 };
 use crate::store::AuditEntry;
@@ -31,6 +31,7 @@ const ADMIN: Access = Access::Tenant(Role::TenantAdmin);
 
 const DONE: &str = "It is gone.";
 const MANIFEST: &str = "application/yaml";
+const EVENTS: &str = "text/event-stream";
 
 pub(super) fn server() -> Vec<Route> {
     const ERROR: &str = "/api/v1/errors/{code}";
@@ -271,16 +272,68 @@ pub(super) fn topics() -> Vec<Route> {
             .asks::<Force>()
             .gives_nothing(204, DONE),
         row("GET", RECORDS, VIEWER, Time::Request, get(records::read))
-            .says("Read records of a topic")
-            .query("partition", "Which partition; 0 unasked.")
-            .query("from", "`earliest`, `latest`, an offset or a time.")
-            .query("limit", "Records at most.")
-            .query("waitMs", "How long to wait for the first.")
-            .gives::<serde_json::Value>(200, "Records, and the position to go on from."),
-        row("POST", RECORDS, DEVELOPER, Time::Request, post(records::produce))
+            .says("Read records of a topic, or follow it")
+            .query("partition", "Which partition; by default 0, and all of them in a stream.")
+            .query("from", "`earliest`, `latest`, `offset:N` or `time:` and an RFC 3339 time; `earliest` unasked.")
+            .query("limit", "Records at most; not of a stream.")
+            .query("waitMs", "How long to wait for the first; not of a stream.")
+            .header("Last-Event-ID", "Where a stream is to go on: the id of the last event that came.")
+            .gives::<serde_json::Value>(200, "Records, and the position to go on from.")
+            .gives_other(200, EVENTS, "With `Accept: text/event-stream`: records as they come."),
+        row("POST", RECORDS, DEVELOPER, Time::Own, post(records::produce))
             .says("Write records to a topic")
             .takes_other("application/x-ndjson", "A JSON object for each record, one a line.")
-            .gives::<serde_json::Value>(200, "What was accepted."),
+            .takes_other("application/json", "One such object, or an array of them: written all or none.")
+            .takes_other("application/octet-stream", "One value; the rest in `Bulkhead-…` headers.")
+            .gives::<serde_json::Value>(200, "How many were accepted."),
+    ]
+}
+
+/// What tells a developer how a pipeline fares with its records.
+pub(super) fn evidence() -> Vec<Route> {
+    const LETTERS: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters";
+    const LETTER: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}";
+    const BUNDLE: &str =
+        "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}/bundle";
+    const REPLAY: &str =
+        "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/dead-letters/{letter}/replay";
+    const CONTENT: &str = "/api/v1/tenants/{tenant}/projects/{project}/modules/{module}/content";
+    const LOGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/logs";
+    vec![
+        row("GET", LETTERS, VIEWER, Time::Request, get(dead_letters::list))
+            .says("List dead letters of a pipeline")
+            .query("after", "`next` of the page before.")
+            .query("limit", "Dead letters at most.")
+            .query("partition", "Only those of this partition of the dead-letter topic.")
+            .gives_page::<serde_json::Value>("Dead letters by partition and offset, without their records."),
+        row("GET", LETTER, VIEWER, Time::Request, get(dead_letters::one))
+            .says("See a dead letter with its record")
+            .gives::<serde_json::Value>(200, "The dead letter."),
+        row("DELETE", LETTER, DEVELOPER, Time::Request, delete(dead_letters::drop_letter))
+            .says("Put a dead letter away; its record stays in the dead-letter topic")
+            .gives_nothing(204, DONE),
+        row("GET", BUNDLE, DEVELOPER, Time::Request, get(dead_letters::bundle))
+            .says("Fetch what another machine needs to come to the same verdict")
+            .gives::<serde_json::Value>(200, "The record, the pipeline as it ran, and the verdict."),
+        row("POST", REPLAY, DEVELOPER, Time::Request, post(dead_letters::replay))
+            .says("Send the record of a dead letter through its pipeline again")
+            .query("again", "`true` for one that was replayed before.")
+            .gives::<serde_json::Value>(200, "It is on its way."),
+        row("GET", CONTENT, DEVELOPER, Time::Request, get(modules::content))
+            .says("Fetch a module's bytes by its digest")
+            .gives_other(200, "application/wasm", "The component."),
+        row("GET", LOGS, VIEWER, Time::Request, get(logs::read))
+            .says("Search the lines of a project's pipelines, or follow them")
+            .query("pipeline", "Only of this pipeline.")
+            .query("stage", "Only of this stage.")
+            .query("level", "At least this: trace, debug, info, warn or error.")
+            .query("since", "From this time on.")
+            .query("until", "Before this time.")
+            .query("limit", "Lines at most; not of a stream.")
+            .query("after", "`next` of the page before.")
+            .header("Last-Event-ID", "Where a stream is to go on: the id of the last event that came.")
+            .gives_page::<serde_json::Value>("Lines, the oldest first.")
+            .gives_other(200, EVENTS, "With `Accept: text/event-stream`: lines as they come."),
     ]
 }
 
@@ -296,6 +349,10 @@ pub(super) fn workers() -> Vec<Route> {
             .says("How it goes")
             .takes::<serde_json::Value>()
             .gives_nothing(204, "It was heard."),
+        row("POST", "/internal/v1/logs", Access::Worker, Time::Request, post(logs::take))
+            .says("Lines of stages")
+            .takes::<serde_json::Value>()
+            .gives_nothing(204, "They are kept."),
         row("GET", MODULE, Access::Worker, Time::Request, get(worker::module))
             .says("The bytes of a module")
             .gives_other(200, "application/wasm", "The bytes."),

@@ -8,7 +8,7 @@ use super::extract::{Names, Params};
 use crate::policy::Permit;
 use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
 use crate::problem::Problem;
-use crate::store::Reporter;
+use crate::store::{Reporter, now_ms};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -109,6 +109,8 @@ pub(super) async fn report(
     }
     let reporter = Reporter { worker: &report.worker, boot: &report.boot };
     permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
+    let news = app.inner.news.of(&report, now_ms());
+    permit.store().add_lines(permit.reach(), &report.worker, &news, super::logs::bound(&app)).await?;
     app.live().hear(report);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -136,7 +138,7 @@ pub(super) async fn module(
     Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
-fn check_slot(worker: &str) -> Result<(), Problem> {
+pub(super) fn check_slot(worker: &str) -> Result<(), Problem> {
     WorkerScope::new(worker)
         .map(|_| ())
         .map_err(|error| Problem::bad_request(format!("`worker` is not a slot's name: {error}")))

@@ -92,10 +92,24 @@ actions! {
     ReadRecords = "records.read", TenantScope, [Viewer], Always;
     /// Send a request again under its key. What the request does is asked for beside this.
     RepeatRequest = "requests.repeat", TenantScope, [Viewer], Denials;
+    /// See dead letters, their records included.
+    ReadDeadLetters = "dead-letters.read", TenantScope, [Viewer], Always;
+    /// Fetch a dead letter with the settings of its pipeline.
+    BundleDeadLetter = "dead-letters.bundle", TenantScope, [Developer], Always;
+    /// Send the record of a dead letter to its pipeline again.
+    ReplayDeadLetter = "dead-letters.replay", TenantScope, [Developer], Always;
+    /// Put a dead letter away.
+    DropDeadLetter = "dead-letters.drop", TenantScope, [Developer], Always;
+    /// Fetch the bytes of a module.
+    DownloadModule = "modules.download", TenantScope, [Developer], Always;
+    /// Read the logs of pipelines.
+    ReadLogs = "logs.read", TenantScope, [Viewer], Always;
     /// Fetch what to run.
     FetchAssignment = "workers.assignment", Fleet, [Worker], Denials;
     /// Say how pipelines fare.
     SendReport = "workers.report", Fleet, [Worker], Denials;
+    /// Hand over the lines of tenants' stages.
+    SendLogs = "workers.logs", Fleet, [Worker], Denials;
     /// Fetch the bytes of a tenant's module.
     FetchModule = "workers.module", TenantScope, [Worker], Always;
 }

@@ -8,8 +8,10 @@
 mod answers;
 mod assignment;
 mod audit;
+mod dead_letters;
 mod deploy;
 mod leftovers;
+mod logs;
 mod modules;
 mod pipelines;
 mod projects;
@@ -22,8 +24,10 @@ mod topics;
 
 pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
 pub(crate) use audit::{AuditEntry, AuditRow};
+pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
 pub(crate) use leftovers::Leftover;
+pub(crate) use logs::{LogBound, LogEntry, LogFilter};
 pub(crate) use modules::{ModuleRow, NewModule};
 pub(crate) use pipelines::PipelineRow;
 pub(crate) use projects::ProjectRow;

@@ -24,6 +24,12 @@ impl Store {
     /// Forgets that partitions of a topic had positions: the topic is gone, and with it what the positions meant.
     pub(crate) async fn forget_topic(&self, scope: &TenantScope, topic: &TopicName) -> Result<(), Problem> {
         let mut tx = self.begin().await?;
+        // Letters of a topic that is made again are other letters.
+        sqlx::query("DELETE FROM dead_letters WHERE tenant = $1 AND topic = $2")
+            .bind(scope.tenant().as_str())
+            .bind(topic.as_str())
+            .execute(&mut *tx)
+            .await?;
         let gone = sqlx::query("DELETE FROM initialised WHERE tenant = $1 AND topic = $2")
             .bind(scope.tenant().as_str())
             .bind(topic.as_str())
@@ -31,6 +37,8 @@ impl Store {
             .await?;
         if gone.rows_affected() > 0 {
             self.commit_raised(tx).await?;
+        } else {
+            tx.commit().await?;
         }
         Ok(())
     }

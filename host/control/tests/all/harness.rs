@@ -2,13 +2,16 @@
 
 use crate::client::Client;
 use crate::ports::Ports;
-use bulkhead_control::{Control, ControlConfig, Grant, Role};
+use bulkhead_control::{Control, ControlConfig, Grant, Patient, Role};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// Short, so that the test of a reader which never reads is quick.
+const STALL_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 pub(crate) struct Server {
     pub(crate) control: Arc<Control>,
@@ -38,6 +41,7 @@ impl Server {
         let control = Arc::new(control);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let listener = Patient::new(listener, STALL_MAX);
         let (end, ended) = oneshot::channel();
         let router = control.router();
         let serving = tokio::spawn(async move {

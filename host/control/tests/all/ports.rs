@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Accepts what begins like a component, after a permit of `gate`; counts how often it was asked.
@@ -141,7 +140,8 @@ impl Topics for MemoryTopics {
 
     async fn produce(&self, scope: &TenantScope, name: &TopicName, records: RecordBatch) -> Result<(), Refusal> {
         let mut state = self.state()?;
-        let (topic, partitions) = state.topics.get_mut(&key(scope, name)).unwrap();
+        let missing = || Refusal::new(Code::NotFound, "there is no such topic or partition").because(SECRET_CAUSE);
+        let (topic, partitions) = state.topics.get_mut(&key(scope, name)).ok_or_else(missing)?;
         let partition = usize::try_from(records.partition % topic.partitions).unwrap();
         for i in 0..records.len() {
             partitions[partition].push_row(&records, i);
@@ -151,6 +151,12 @@ impl Topics for MemoryTopics {
         Ok(())
     }
 
+    async fn ends(&self, scope: &TenantScope, name: &TopicName) -> Result<Vec<i64>, Refusal> {
+        let state = self.state()?;
+        let partitions = state.topics.get(&key(scope, name)).map(|(_, partitions)| partitions.as_slice());
+        Ok(partitions.unwrap_or_default().iter().map(|batch| batch.len() as i64).collect())
+    }
+
     async fn read(
         &self,
         scope: &TenantScope,
@@ -158,13 +164,13 @@ impl Topics for MemoryTopics {
         partition: i32,
         from: Start,
         limits: &BatchLimits,
-        _: Duration,
     ) -> Result<(RecordBatch, i64), Refusal> {
         let state = self.state()?;
         let (_, partitions) = &state.topics[&key(scope, name)];
         let batch = &partitions[usize::try_from(partition).unwrap()];
         let first = match from {
-            Start::Offset(offset) => usize::try_from(offset).unwrap(),
+            Start::Offset(offset) => usize::try_from(offset).unwrap().min(batch.len()),
+            Start::TimeMs(time) => batch.timestamps.iter().position(|t| *t >= time).unwrap_or(batch.len()),
             Start::Latest => batch.len(),
             _ => 0,
         };

@@ -15,6 +15,7 @@ fn path_of(route: &RouteInfo, tenant: &str) -> String {
         ("{pipeline}", "p"),
         ("{revision}", "1"),
         ("{topic}", "t"),
+        ("{letter}", "0-0"),
         ("{code}", "BH0001"),
         ("{digest}", &digest),
     ];

@@ -373,6 +373,7 @@ impl Partition {
             self.incarnation.pipeline.metrics.guest_fault(dead.fault.kind);
             let stage = &self.run.graph.stages[dead.stage].running;
             let evidence = Evidence {
+                project: assignment.key.project.as_str(),
                 pipeline: assignment.key.pipeline.as_str(),
                 revision: assignment.revision,
                 stage: stage.name.as_str(),

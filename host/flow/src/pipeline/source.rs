@@ -11,6 +11,7 @@ use super::{Order, Orders};
 use crate::config::backoff;
 use crate::flow::Tools;
 use crate::graph::Graph;
+use crate::replay::sift;
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
 use async_task::Task;
@@ -232,15 +233,8 @@ impl SourceThread {
                 Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
                 Fault::Host(fault) => LogError::new(fault.code, fault.message),
             })?;
-            stages.push(RunningStage {
-                name: stage.name.clone(),
-                digest: stage.module,
-                stage: ready,
-                limits: stage.limits,
-                count: self.state.stage_count(&stage.name),
-                recycle_bytes: self.tools.config.recycle_bytes,
-                idle: parking_lot::Mutex::default(),
-            });
+            let count = self.state.stage_count(&stage.name);
+            stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count));
         }
         Ok(stages)
     }
@@ -334,8 +328,9 @@ impl SourceThread {
         Ok(())
     }
 
-    fn batch(&self, live: &Live, fetched: Fetched) {
+    fn batch(&self, live: &Live, mut fetched: Fetched) {
         let Some(owned) = live.partitions.get(&fetched.source) else { return };
+        fetched.batch = sift(fetched.batch, &self.state.key);
         let hold = self.state.hold(fetched.batch.bytes() as u64);
         // A partition whose task has ended, by a panic too, has failed the incarnation, which the next turn sees.
         let _ended = owned.batches.send((fetched, hold));
@@ -492,7 +487,7 @@ fn public_message(error: &LogError) -> String {
 }
 
 /// What a stage is told of itself.
-fn stage_config(spec: &PipelineSpec, stage: &StageSpec) -> StageConfig {
+pub(crate) fn stage_config(spec: &PipelineSpec, stage: &StageSpec) -> StageConfig {
     let input = |feed: &Feed| match feed {
         Feed::Input(i) => spec.inputs[*i].topic.to_string(),
         Feed::Output { stage, output } => {

@@ -219,7 +219,7 @@ fn the_one_before_is_to_blame() {
     assert_eq!(dead[0].evidence("kind"), "output-too-large");
 }
 
-/// The stage itself refuses: there is no run alone, so no fuel of it.
+/// The stage itself refuses: the first of them in a batch are run alone for their fuel, and the rest of a flood are not.
 #[test]
 fn a_refusal() {
     let world = World::with_topics(1);
@@ -232,7 +232,14 @@ fn a_refusal() {
     let dead = world.dead();
     assert_eq!((dead.len(), dead[0].evidence("kind").as_str()), (1, "rejected"));
     assert_eq!(dead[0].evidence("reason"), "!no carrier");
-    assert!(dead[0].headers.iter().all(|(name, _)| name != "bulkhead-fuel"));
+    assert!(dead[0].evidence("fuel").parse::<u64>().unwrap() > 0);
+
+    world.append(ACME, "in", &vec![Record::new(0, "!no"); 100]);
+    world.settled(&worker, &pipeline);
+    let dead = world.dead();
+    let weighed = dead.iter().filter(|letter| letter.headers.iter().any(|(name, _)| name == "bulkhead-fuel")).count();
+    assert_eq!(dead.len(), 101);
+    assert!((2..=50).contains(&weighed), "{weighed} of 101 were run alone");
 }
 
 /// A stage whose records are each quick enough, but not all together within the deadline.

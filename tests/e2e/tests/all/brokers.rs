@@ -12,8 +12,16 @@ use std::time::Duration;
 /// How long records may take to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Every tenant of a test on the shared broker: Bulkhead's user may reach these and no others.
-const TENANTS: [&str; 6] =
-    ["consumer-flights", "consumer-weather", "classic-flights", "classic-weather", "apart", "fenced"];
+const TENANTS: [&str; 8] = [
+    "consumer-flights",
+    "consumer-weather",
+    "classic-flights",
+    "classic-weather",
+    "apart",
+    "fenced",
+    "verdicts",
+    "streamed",
+];
 
 static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
 

@@ -27,7 +27,7 @@ fn an_output_above_its_topics_limit_is_a_dead_letter() -> Result<()> {
     neighbour.put("pass", &["on"])?;
     assert_eq!(neighbour.out("pass", 1)?, ["on"]);
     // The same limit holds at the door.
-    refused(tenant.produce("big-out", &[Line::text("key", &large)]), 413, "BH0008", "takes 2048");
+    refused(tenant.produce("big-out", &[Line::text("key", &large)]), 413, "BH0030", "takes 2048");
     Ok(())
 }
 

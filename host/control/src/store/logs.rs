@@ -1,0 +1,216 @@
+//! The lines of tenants' logs: the newest of each tenant, within its bound.
+//!
+//! Must never: keep a line of a pipeline that its tenant does not have, or let one tenant's lines push out another's.
+
+use super::{Page, Store, Tx};
+use crate::policy::Fleet;
+use crate::problem::Problem;
+use bulkhead_core::log_line::{LogLevel, LogLine};
+use bulkhead_core::name::{ProjectId, TenantId};
+use bulkhead_core::scope::TenantScope;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a line counts beside its message.
+const LINE_BYTES: usize = 100;
+/// Lines that are looked at together when the oldest go.
+const PRUNED_TOGETHER: i64 = 1_000;
+
+/// How much one tenant keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogBound {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Which lines are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct LogFilter {
+    pub(crate) pipeline: String,
+    pub(crate) stage: String,
+    pub(crate) level: LogLevel,
+    pub(crate) since_ms: i64,
+    pub(crate) until_ms: i64,
+}
+
+/// A line as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogEntry {
+    pub(crate) id: String,
+    at: String,
+    pipeline: String,
+    stage: Option<String>,
+    worker: String,
+    level: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    message: String,
+}
+
+type Row = (String, i64, String, String, String, i64, String, String);
+
+impl Store {
+    /// Keeps lines. Those of pipelines that are not there are let go: the worker was late.
+    pub(crate) async fn add_lines(
+        &self,
+        _: &Fleet,
+        worker: &str,
+        lines: &[LogLine],
+        bound: LogBound,
+    ) -> Result<(), Problem> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let mut added: BTreeMap<&TenantId, (i64, i64)> = BTreeMap::new();
+        for line in lines {
+            let bytes = (line.message.len() + LINE_BYTES) as i64;
+            if insert(&mut tx, worker, line, bytes).await? {
+                let (lines, all) = added.entry(&line.key.tenant).or_default();
+                (*lines, *all) = (*lines + 1, *all + bytes);
+            }
+        }
+        for (tenant, (lines, bytes)) in added {
+            let usage: (i64, i64) = sqlx::query_as(
+                "INSERT INTO log_usage (tenant, lines, bytes) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE SET
+                    lines = log_usage.lines + excluded.lines, bytes = log_usage.bytes + excluded.bytes
+                 RETURNING lines, bytes",
+            )
+            .bind(tenant.as_str())
+            .bind(lines)
+            .bind(bytes)
+            .fetch_one(&mut *tx)
+            .await?;
+            prune(&mut tx, tenant, usage, bound).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A project's lines in the order in which they came, those after `page.after` where it is not empty.
+    pub(crate) async fn lines(
+        &self,
+        scope: &TenantScope,
+        project: &ProjectId,
+        filter: &LogFilter,
+        page: &Page,
+    ) -> Result<Vec<LogEntry>, Problem> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, at_ms, pipeline, stage, worker, level, code, message FROM log_lines
+             WHERE tenant = $1 AND id > $2 AND project = $3 AND ($4 = '' OR pipeline = $4) AND ($5 = '' OR stage = $5)
+                AND level >= $6 AND at_ms >= $7 AND at_ms < $8 ORDER BY id LIMIT $9",
+        )
+        .bind(scope.tenant().as_str())
+        .bind(&page.after)
+        .bind(project.as_str())
+        .bind(&filter.pipeline)
+        .bind(&filter.stage)
+        .bind(number(filter.level))
+        .bind(filter.since_ms)
+        .bind(filter.until_ms)
+        .bind(page.limit)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    /// The id of the newest line of a tenant; empty where it has none.
+    pub(crate) async fn newest_line(&self, scope: &TenantScope) -> Result<String, Problem> {
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT id FROM log_lines WHERE tenant = $1 ORDER BY id DESC LIMIT 1")
+                .bind(scope.tenant().as_str())
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(row.map(|(id,)| id).unwrap_or_default())
+    }
+
+    /// Deletes lines older than `before_ms`, and counts again what is left.
+    pub(crate) async fn prune_lines(&self, before_ms: i64) -> Result<u64, Problem> {
+        let mut tx = self.begin().await?;
+        let gone = sqlx::query("DELETE FROM log_lines WHERE at_ms < $1").bind(before_ms).execute(&mut *tx).await?;
+        if gone.rows_affected() > 0 {
+            sqlx::query(
+                "UPDATE log_usage SET
+                    lines = (SELECT COUNT(*) FROM log_lines l WHERE l.tenant = log_usage.tenant),
+                    bytes = (SELECT COALESCE(SUM(l.bytes), 0) FROM log_lines l WHERE l.tenant = log_usage.tenant)",
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(gone.rows_affected())
+    }
+}
+
+async fn insert(tx: &mut Tx, worker: &str, line: &LogLine, bytes: i64) -> Result<bool, Problem> {
+    let kept = sqlx::query(
+        "INSERT INTO log_lines (tenant, id, project, pipeline, stage, worker, level, code, message, at_ms, bytes)
+         SELECT tenant, $4, project, pipeline, $5, $6, $7, $8, $9, $10, $11 FROM pipelines
+         WHERE tenant = $1 AND project = $2 AND pipeline = $3",
+    )
+    .bind(line.key.tenant.as_str())
+    .bind(line.key.project.as_str())
+    .bind(line.key.pipeline.as_str())
+    .bind(uuid::Uuid::now_v7().to_string())
+    .bind(line.stage.as_ref().map_or("", |stage| stage.as_str()))
+    .bind(worker)
+    .bind(number(line.level))
+    .bind(line.code.map_or("", |code| code.id()))
+    .bind(&line.message)
+    .bind(line.at_ms)
+    .bind(bytes)
+    .execute(&mut **tx)
+    .await?;
+    Ok(kept.rows_affected() > 0)
+}
+
+/// Deletes the oldest lines of a tenant that has more than it may.
+async fn prune(tx: &mut Tx, tenant: &TenantId, usage: (i64, i64), bound: LogBound) -> Result<(), Problem> {
+    let (mut lines, mut bytes) = usage;
+    let over = |lines: i64, bytes: i64| lines.cast_unsigned() > bound.lines || bytes.cast_unsigned() > bound.bytes;
+    if !over(lines, bytes) {
+        return Ok(());
+    }
+    while over(lines, bytes) {
+        let oldest: Vec<(String, i64)> =
+            sqlx::query_as("SELECT id, bytes FROM log_lines WHERE tenant = $1 ORDER BY id LIMIT $2")
+                .bind(tenant.as_str())
+                .bind(PRUNED_TOGETHER)
+                .fetch_all(&mut **tx)
+                .await?;
+        let mut last = None;
+        for (id, size) in oldest {
+            if !over(lines, bytes) {
+                break;
+            }
+            (lines, bytes, last) = (lines - 1, bytes - size, Some(id));
+        }
+        let Some(last) = last else { break };
+        sqlx::query("DELETE FROM log_lines WHERE tenant = $1 AND id <= $2")
+            .bind(tenant.as_str())
+            .bind(last)
+            .execute(&mut **tx)
+            .await?;
+    }
+    sqlx::query("UPDATE log_usage SET lines = $2, bytes = $3 WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .bind(lines)
+        .bind(bytes)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn entry((id, at_ms, pipeline, stage, worker, level, code, message): Row) -> LogEntry {
+    let full = |text: String| Some(text).filter(|text| !text.is_empty());
+    let level =
+        usize::try_from(level).ok().and_then(|level| LogLevel::ALL.get(level)).map_or("info", |level| level.as_str());
+    let at = bulkhead_core::time::format_rfc3339_ms(at_ms);
+    LogEntry { id, at, pipeline, stage: full(stage), worker, level, code: full(code), message }
+}
+
+/// A level as it is kept, so that SQL can compare.
+fn number(level: LogLevel) -> i64 {
+    LogLevel::ALL.iter().position(|known| *known == level).unwrap_or_default() as i64
+}
