@@ -68,6 +68,14 @@ impl Route {
         self
     }
 
+    /// The same body under another content type.
+    pub(super) fn or_takes(mut self, kind: &'static str) -> Self {
+        if let Some(body) = &mut self.doc.body {
+            body.content.insert(kind.to_owned(), ContentBuilder::new().schema(Some(text())).build().into());
+        }
+        self
+    }
+
     /// A JSON answer.
     pub(super) fn gives<T: ToSchema>(mut self, status: u16, says: &'static str) -> Self {
         let schema = self.refer::<T>();

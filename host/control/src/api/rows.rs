@@ -138,6 +138,7 @@ pub(super) fn modules() -> Vec<Route> {
             .asks::<Tag>()
             .header("Repr-Digest", "`sha-256=:BASE64:` of the bytes; an upload that differs is refused.")
             .takes_other("application/wasm", "The component's bytes.")
+            .or_takes("application/octet-stream")
             .gives::<UploadView>(201, "The module is new to the project.")
             .gives::<UploadView>(200, "The project had it; the tag points at it now."),
         row("DELETE", MODULE, DEVELOPER, Time::Request, delete(modules::delete))

@@ -126,3 +126,35 @@ async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name() {
     let seen = fixture.store.audit(&fixture.scope, &page).await.unwrap();
     assert_eq!(seen.iter().map(|row| row.id()).collect::<Vec<_>>(), ["2"]);
 }
+
+#[tokio::test]
+async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age() {
+    let fixture = Fixture::new().await;
+    let answer = |bytes: usize| Answer {
+        fingerprint: "f".to_owned(),
+        status: 200,
+        kind: String::new(),
+        etag: String::new(),
+        body: vec![0; bytes],
+    };
+    let aged = async |key: &str, ms: i64| {
+        sqlx::query("UPDATE answers SET kept_ms = $1 WHERE key = $2")
+            .bind(ms)
+            .bind(key)
+            .execute(&fixture.store.write)
+            .await
+            .unwrap();
+    };
+    let kept = async |key: &str| fixture.store.answer(&fixture.scope, key).await.unwrap().is_some();
+    let now = now_ms();
+    for i in 0..1_001_i64 {
+        fixture.store.keep_answer(&fixture.scope, &format!("k{i}"), &answer(1)).await.unwrap();
+        aged(&format!("k{i}"), now - 10_000 + i).await;
+    }
+    assert!(!kept("k0").await && kept("k1").await && kept("k1000").await);
+    fixture.store.keep_answer(&fixture.scope, "large", &answer((16 << 20) - 10)).await.unwrap();
+    assert!(kept("large").await && kept("k1000").await && !kept("k980").await);
+    aged("k1000", now - ANSWER_KEPT_MS - 1).await;
+    assert!(!kept("k1000").await, "its day is over, pruned or not");
+    assert_eq!(fixture.store.prune_answers(now - ANSWER_KEPT_MS).await.unwrap(), 1);
+}

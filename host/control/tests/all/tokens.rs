@@ -127,3 +127,16 @@ async fn a_token_of_a_deleted_tenant_does_not_open_the_next_of_that_name() {
     server.tenant("acme").await.get(PATH).await.expect(200);
     old.get(PATH).await.refused(401, "BH0002");
 }
+
+#[tokio::test]
+async fn a_token_is_told_what_it_is() {
+    let server = Server::start().await;
+    server.tenant("acme").await;
+    let who = server.client("acme", Role::Developer).get("/api/v1/whoami").await.expect(200);
+    assert_eq!((&who["subject"], &who["tenant"]), (&json!("developer@acme"), &json!("acme")));
+    assert_eq!(who["roles"], json!(["developer"]));
+    assert!(bulkhead_core::time::parse_rfc3339_ms(who["expiresAt"].as_str().unwrap()).is_some());
+    assert_eq!(server.platform().get("/api/v1/whoami").await.expect(200)["tenant"], Value::Null);
+    server.anybody().get("/api/v1/whoami").await.refused(401, "BH0001");
+    server.with_token("x").get("/api/v1/whoami").await.refused(401, "BH0002");
+}

@@ -172,3 +172,22 @@ async fn modules_are_fetched_by_tenant_and_digest() {
     server.worker().get(&format!("/internal/v1/modules/globex/{digest}")).await.refused(404, "BH0005");
     server.worker().get("/internal/v1/modules/acme/sha256:00").await.refused(400, "BH0007");
 }
+
+#[tokio::test]
+async fn stages_are_summed_over_the_workers_that_run_them() {
+    let server = Server::start().await;
+    let dev = ready(&server, "acme").await;
+    dev.put(AT, MANIFEST).await.expect(201);
+    for (worker, records) in [("pool-0", 10), ("pool-1", 5)] {
+        let mut said = report(worker, "1", 1, records);
+        let first = json!({"records_in": records, "records_out": 2 * records, "faults": 1, "fuel": 100});
+        said["pipelines"][0]["stages"] = json!({"first": first, "former": first});
+        server.worker().post(REPORT, &said).await.expect(204);
+    }
+    let stages = dev.get(&format!("{AT}/stages")).await.expect(200);
+    let items = stages["items"].as_array().unwrap();
+    let shown: Vec<_> = items.iter().map(|item| (item["stage"].as_str().unwrap(), &item["recordsIn"])).collect();
+    assert_eq!(shown, [("first", &json!(15)), ("last", &json!(0))], "in running order, and none that is no more");
+    assert_eq!((&items[0]["recordsOut"], &items[0]["faults"], &items[0]["fuel"]), (&json!(30), &json!(2), &json!(200)));
+    dev.get(&format!("{AT}x/stages")).await.refused(404, "BH0005");
+}
