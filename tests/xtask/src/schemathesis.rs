@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 const PACKAGE: &str = "schemathesis==4.32.5";
 /// Requests that are made up for each operation and phase.
@@ -83,6 +83,8 @@ struct Host {
     process: Child,
     data: PathBuf,
     url: String,
+    /// What the host says: with nobody to read it, its next line would end it.
+    _said: Option<BufReader<ChildStdout>>,
 }
 
 impl Host {
@@ -99,12 +101,15 @@ impl Host {
             .spawn()
             .context("cannot run the host that was just built")?;
         let said = process.stdout.take().context("the host has no output")?;
-        let mut host = Self { process, data, url: String::new() };
-        for line in BufReader::new(said).lines() {
-            if let Some(url) = line?.strip_prefix("bulkhead: API on ") {
+        let mut host = Self { process, data, url: String::new(), _said: None };
+        let (mut said, mut line) = (BufReader::new(said), String::new());
+        while said.read_line(&mut line)? > 0 {
+            if let Some(url) = line.trim_end().strip_prefix("bulkhead: API on ") {
                 url.clone_into(&mut host.url);
+                host._said = Some(said);
                 return Ok(host);
             }
+            line.clear();
         }
         bail!("the host ended before it served; see {}", folder.join("host.log").display())
     }
