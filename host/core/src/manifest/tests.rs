@@ -116,20 +116,21 @@ fn the_manifest_that_the_page_shows_is_accepted() {
 
 #[test]
 fn state_is_granted_with_a_limit_and_only_where_it_is_named() {
-    let text = GOOD.replace("config: {threshold: 15}", "state: {}\n    tickMs: 250");
-    let spec = parse(&text).unwrap();
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let spec = parse(&good.replace("config: {threshold: 15}", "state: {}\n    tickMs: 250")).unwrap();
     let first = spec.stages.iter().find(|stage| stage.name.as_str() == "first").unwrap();
     assert_eq!((first.state, first.tick_ms), (Some(StateSpec { max_bytes: limits::STATE_BYTES }), Some(250)));
     let last = spec.stages.iter().find(|stage| stage.name.as_str() == "last").unwrap();
     assert_eq!((last.state, last.tick_ms), (None, None));
-    let asked = parse(&GOOD.replace("config: {threshold: 15}", "state: {maxBytes: 4096}")).unwrap();
+    let asked = parse(&good.replace("config: {threshold: 15}", "state: {maxBytes: 4096}")).unwrap();
     assert!(asked.stages.iter().any(|stage| stage.state == Some(StateSpec { max_bytes: 4096 })));
 }
 
 /// A manifest of before must be the same text in the database, or applying it again would be a new revision.
 #[test]
 fn a_stage_without_new_fields_is_written_as_before() {
-    let spec = parse(GOOD).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let spec = parse(&good).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
     assert!(!json.contains("state") && !json.contains("tick"), "{json}");
 }

@@ -18,6 +18,7 @@ mod scenes;
 mod shared;
 mod starts;
 mod streams;
+mod state;
 mod tokens;
 mod topics;
 mod uploads;
