@@ -49,6 +49,7 @@ const HEAVY: [(&str, &[&str]); 18] = [
     ("kube", &["bulkhead-operator"]),
     ("clap", &["bulkhead"]),
     ("indicatif", &["bulkhead"]),
+    ("inferno", &["bulkhead"]),
     ("reqwest", &["bulkhead"]),
     ("tracing-subscriber", &["bulkhead"]),
 ];
