@@ -114,7 +114,7 @@ async fn finish(session: &Session, name: &PipelineName, request: RequestBuilder,
     if how.dry_run {
         return session.show(&answer, || changes(&answer));
     }
-    let (revision, applied) = (answer["revision"].clone(), cell(&answer["applied"]));
+    let (revision, applied) = (answer["revision"].clone(), answer["applied"].as_str().unwrap_or("applied").to_owned());
     if how.wait {
         let shown = wait(session, name, &revision, Duration::from_secs(how.wait_s)).await?;
         answer["status"] = shown["status"].clone();

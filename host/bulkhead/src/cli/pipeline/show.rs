@@ -5,6 +5,7 @@
 use super::of;
 use crate::cli::output::{self, cell, short_digest};
 use crate::cli::session::{Session, items};
+use crate::client::Refused;
 use bulkhead_core::name::PipelineName;
 use serde_json::Value;
 
@@ -55,7 +56,11 @@ pub(super) fn revision_row(revision: &Value) -> Vec<String> {
 /// Control's.
 pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Result<()> {
     let mut answer = session.get(&of(session, name, "")?).await?;
-    let stages = session.get(&of(session, name, "/stages")?).await?;
+    let stages = match session.get(&of(session, name, "/stages")?).await {
+        // The pipeline is there, so the server is one that does not count by stage yet.
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404) => Value::Null,
+        other => other?,
+    };
     if session.is_json() {
         answer["stages"] = stages["items"].clone();
         return output::json(&answer);
@@ -76,8 +81,11 @@ pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Re
         ("fuel", cell(&totals["fuel"])),
         ("changed", cell(&answer["updatedAt"])),
     ])?;
+    let rows: Vec<_> = items(&stages).iter().map(stage_row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     output::line("")?;
-    let rows = items(&stages).iter().map(stage_row).collect();
     output::table(&["STAGE", "MODULE", "IN", "OUT", "FUEL", "FAULTS", "DEAD LETTERS"], rows, "no stages")
 }
 
