@@ -12,7 +12,12 @@ pub(crate) const COMPILER: &str = "compiler";
 
 /// A multi-tenant WebAssembly host for stream processing.
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, about = "A multi-tenant WebAssembly host for stream processing")]
+#[command(
+    name = "bulkhead",
+    bin_name = "bulkhead",
+    version,
+    about = "A multi-tenant WebAssembly host for stream processing"
+)]
 #[command(after_help = crate::cli::EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -95,6 +95,12 @@ pub(crate) fn cell(value: &Value) -> String {
     }
 }
 
+/// A number of things: `1 partition`, `2 partitions`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Bytes as people read them.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
@@ -146,6 +152,11 @@ mod tests {
     fn a_table_is_aligned_and_has_no_trailing_spaces() {
         let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["longer".to_owned(), String::new()]];
         assert_eq!(aligned(&["NAME", "N"], rows.into_iter()), "NAME    N\na       1\nlonger");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| count(n, "record")), ["0 records", "1 record", "2 records"]);
     }
 
     #[test]

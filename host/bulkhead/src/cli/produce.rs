@@ -80,7 +80,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     let answer = json!({"accepted": accepted});
-    session.show(&answer, || output::line(&format!("{accepted} records written to {}", arguments.topic)))
+    session.show(&answer, || {
+        output::line(&format!("{} written to {}", output::count(accepted, "record"), arguments.topic))
+    })
 }
 
 /// How many records an answer says were written.
@@ -92,6 +94,9 @@ fn taken(answer: &Value) -> u64 {
 /// A failure, with what was written before it and how to go on.
 fn after(error: anyhow::Error, before: u64, skipped: usize) -> anyhow::Error {
     let accepted = before + error.downcast_ref::<Refused>().map_or(0, |refused| taken(&refused.problem));
+    if accepted == 0 {
+        return error;
+    }
     let from_start = accepted + skipped as u64;
     error.context(format!("{accepted} records were accepted; mend what follows and go on with --skip {from_start}"))
 }

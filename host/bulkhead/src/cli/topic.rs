@@ -60,7 +60,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 body["maxRecordBytes"] = bytes.into();
             }
             let answer = session.post(&session.of_tenant("/topics")?, &body).await?;
-            session.done(&answer, &format!("made topic {name} with {partitions} partitions"))
+            session.done(
+                &answer,
+                &format!("made topic {name} with {}", output::count(partitions.unsigned_abs().into(), "partition")),
+            )
         }
         Verb::Show { name } => {
             let answer = session.get(&session.of_tenant(&format!("/topics/{name}"))?).await?;

@@ -4,7 +4,7 @@ use crate::shared::{Guests, host, tenant_with_guests};
 use crate::shell::Shell;
 use anyhow::{Context, Result};
 use bulkhead_test_guests::{settings, wasm};
-use bulkhead_testbed::{bulkhead, until};
+use bulkhead_testbed::{Host, Serve, bulkhead, until};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 
@@ -32,7 +32,7 @@ fn from_an_empty_folder_to_the_first_output() -> Result<()> {
     let module = "target/wasm32-wasip2/guest/shop.wasm";
 
     let ran = shell.ok(&["run", module, "-f", "pipeline.yaml", "--records", "sample.jsonl"])?;
-    assert!(ran.contains("4 records, 3 outputs, 1 dead letters"), "{ran}");
+    assert!(ran.contains("4 records, 3 outputs, 1 dead letter,"), "{ran}");
 
     let token = host.token("developer", Some("newcomer"))?;
     let login = shell.with_input(&["login", host.url()], token.as_bytes())?;
@@ -144,13 +144,15 @@ fn a_pipeline_lives_at_the_command_line() -> Result<()> {
 
 #[test]
 fn an_apply_that_does_not_come_to_run_fails_and_says_why() -> Result<()> {
-    let host = host()?;
+    // Without a worker nothing runs.
+    let host = Host::start(Serve::control())?;
     let tenant = tenant_with_guests(&host, "unlucky")?;
     tenant.topics("p")?;
     let shell = Shell::of(&host, "unlucky", "developer")?;
-    shell.write("p.yaml", &crate::shared::manifest("p", "init_fails", "retries: 1"))?;
-    let said = shell.run(&["pipeline", "apply", "-f", "p.yaml", "--wait", "--wait-s", "30"])?;
-    assert!(said.code == 1 && said.error.contains("BH0309") && said.error.contains("revision 1"), "{said:?}");
+    shell.write("p.yaml", &crate::shared::manifest("p", "passthrough", "retries: 1"))?;
+    let said = shell.run(&["pipeline", "apply", "-f", "p.yaml", "--wait", "--wait-s", "1"])?;
+    let words = ["BH0608", "revision 1, was applied but does not run", "no worker has reported"];
+    assert!(said.code == 1 && words.iter().all(|word| said.error.contains(word)), "{said:?}");
     shell.write("bad.yaml", &crate::shared::manifest("p", "passthrough", "retires: 1"))?;
     let said = shell.run(&["pipeline", "apply", "-f", "bad.yaml"])?;
     assert!(said.code == 1 && said.error.contains("retires"), "{said:?}");
@@ -176,7 +178,7 @@ fn a_run_here_says_what_each_record_became_and_cost_every_time_the_same() -> Res
     let once = played(&shell, "work", &[], "1000\n100000\n1000")?;
     assert_eq!(once, played(&shell, "work", &[], "1000\n100000\n1000")?);
     let fuel: Vec<u64> = once.0.iter().filter_map(|line| line["fuel"].as_u64()).collect();
-    assert!(fuel.len() == 3 && fuel[1] > 50 * fuel[0] && fuel[0] == fuel[2], "{fuel:?}");
+    assert!(fuel.len() == 3 && fuel[1] > 10 * fuel[0] && fuel[0] == fuel[2], "{fuel:?}");
     assert_eq!(once.1["fuel"].as_u64(), Some(fuel.iter().sum()));
     assert_eq!(once.1["records"], 3);
 

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// The stage's name, as it is told it
     #[arg(long, default_value = "stage", value_name = "NAME")]
     stage_name: StageName,
-    /// Records of a batch at most. With more than one, fuel is known for all together only
+    /// Records of a batch at most. In batches of one, a record's fuel has that of the call itself in it; in larger ones only the total is known
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(BatchLimits::MAX.records)), value_name = "RECORDS")]
     batch: u32,
     /// Fuel of one record at most, instead of the manifest's or 50,000,000

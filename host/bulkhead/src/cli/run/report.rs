@@ -131,7 +131,10 @@ impl Report {
         }
         let each = fuel / (*records).max(1);
         output::line(&format!(
-            "\n{records} records, {outputs} outputs, {dead_letters} dead letters, {retries} to be tried again"
+            "\n{}, {}, {}, {retries} to be tried again",
+            output::count(*records, "record"),
+            output::count(*outputs, "output"),
+            output::count(*dead_letters, "dead letter"),
         ))?;
         let memory = size(*memory_bytes as u64);
         output::line(&format!("fuel {fuel}, {each} a record; {init_fuel} to start; memory {memory}"))
