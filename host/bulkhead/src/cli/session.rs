@@ -157,7 +157,7 @@ impl Session {
 /// A path with a query, escaped.
 pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
     let url = reqwest::Url::parse_with_params("http://localhost/", query);
-    match url.ok().as_ref().and_then(reqwest::Url::query) {
+    match url.ok().as_ref().and_then(reqwest::Url::query).filter(|text| !text.is_empty()) {
         Some(text) => format!("{path}?{text}"),
         None => path.to_owned(),
     }
