@@ -78,6 +78,7 @@ pub(crate) fn emitted(record: usize, output: &Value) -> Result<Emitted> {
         value: cell(output, "value")?,
         headers: headers.iter().map(header).collect::<Result<_>>()?,
         timestamp: output["timestamp"].as_i64().context("an output without a time")?,
+        by_tick: false,
     })
 }
 

@@ -3,7 +3,7 @@
 //! Must never: go on with what is left of a case whose stage did not survive.
 
 use crate::{build, records};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bulkhead_sdk::Stage;
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Rejected, Report};
@@ -84,6 +84,7 @@ impl Sandbox {
     /// # Errors
     /// [`Stopped`] where the stage trapped or went over a limit; otherwise where it did not start, or `bulkhead` cannot be run.
     pub fn run(&self, case: &Case) -> Result<Run> {
+        ensure!(case.between.is_empty(), "`bulkhead run` has no ticks and no restarts; test them natively");
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("bulkhead"));
         let mut command = Command::new(&program);
         command.arg("run").arg(&self.component).args(["--output", "json", "--ndjson", "--records", "-"]);

@@ -133,6 +133,7 @@ fn stage_config(arguments: &Arguments) -> anyhow::Result<StageConfig> {
             outputs: arguments.ports.clone(),
             settings: arguments.settings.clone(),
             limits: bulkhead_core::limits::StageLimits::default(),
+            grants: bulkhead_core::grant::Grants::default(),
         },
     };
     if serde_json::from_str::<serde::de::IgnoredAny>(&config.settings).is_err() {
@@ -176,6 +177,7 @@ fn config_of(spec: &PipelineSpec<ModuleRef>, index: usize) -> StageConfig {
         outputs: stage.outputs.iter().map(|output| output.name.to_string()).collect(),
         settings: stage.settings.clone(),
         limits: stage.limits,
+        grants: stage.grants(),
     }
 }
 
