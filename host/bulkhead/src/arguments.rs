@@ -12,7 +12,13 @@ pub(crate) const COMPILER: &str = "compiler";
 
 /// A multi-tenant WebAssembly host for stream processing.
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, about = "A multi-tenant WebAssembly host for stream processing")]
+#[command(
+    name = "bulkhead",
+    bin_name = "bulkhead",
+    version,
+    about = "A multi-tenant WebAssembly host for stream processing"
+)]
+#[command(after_help = crate::cli::EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -28,6 +34,8 @@ pub(crate) enum Command {
     Token(TokenArguments),
     /// Explain an error code
     Explain(ExplainArguments),
+    #[command(flatten)]
+    Developer(crate::cli::Command),
     /// Run one stage between two Kafka topics, for benchmarks
     #[command(hide = true)]
     BenchPipeline(BenchArguments),

@@ -1,12 +1,13 @@
-//! A client of control's HTTP API, for workers and the demo.
+//! A client of control's HTTP API, for workers, the demo and the command line.
 //!
 //! Must never: follow a redirect with a token in hand, or put a token into an error.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bulkhead_core::assignment::{Assignment, WorkerReport};
 use bulkhead_core::log_line::WorkerLines;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,19 +111,43 @@ impl Client {
     }
 }
 
-/// The response if it is a success; its problem as an error if not.
+/// What control answered when it did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The answer's status.
+    pub(crate) status: StatusCode,
+    /// The problem as control wrote it; `null` where the answer was none, for instance of something between here and control.
+    pub(crate) problem: Value,
+}
+
+impl Refused {
+    /// A text of the problem, for instance `detail`.
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
+        self.problem[field].as_str()
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.text("code"), self.text("detail")) {
+            (Some(code), Some(detail)) => write!(f, "{code}: {detail}")?,
+            _ => write!(f, "control answered {}", self.status)?,
+        }
+        self.problem.get("errors").map_or(Ok(()), |errors| write!(f, " {errors}"))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The response if it is a success.
+///
+/// # Errors
+/// [`Refused`] if it is not.
 pub(crate) async fn accepted(response: Response) -> anyhow::Result<Response> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let text = response.text().await.unwrap_or_default();
-    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    match (problem["code"].as_str(), problem["detail"].as_str()) {
-        (Some(code), Some(detail)) => match problem.get("errors") {
-            Some(errors) => bail!("{code}: {detail} {errors}"),
-            None => bail!("{code}: {detail}"),
-        },
-        _ => bail!("control answered {status}"),
-    }
+    Err(Refused { status, problem: serde_json::from_str(&text).unwrap_or_default() }.into())
 }

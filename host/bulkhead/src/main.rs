@@ -1,12 +1,13 @@
 //! The bulkhead binary: composes the roles and the command line.
 //!
-//! Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 another worker took this worker's slot.
+//! Exit codes are in `cli/failure.rs`, and at the end of `bulkhead --help`.
 //! Must never: hold logic of a role; it joins them.
 
 #![forbid(unsafe_code)]
 
 mod arguments;
 mod bench_pipeline;
+mod cli;
 mod client;
 mod demo;
 mod explain;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(demo),
         Command::Token(token) => token::run(&token),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Developer(command) => return cli::main(command),
         Command::BenchPipeline(bench) => bench_pipeline::run(bench),
         Command::ReplayLetter(replay) => replay::run(&replay),
     };

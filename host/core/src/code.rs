@@ -120,6 +120,14 @@ codes! {
     CompilerFailed = "BH0504", 500, "Compiler could not run";
 
     ConfigInvalid = "BH0601", 400, "Configuration not accepted";
+    ServerAway = "BH0602", 503, "Server not reachable";
+    TokenNotStored = "BH0603", 401, "No token for the server";
+    CliConfigInvalid = "BH0604", 400, "Command line's settings not accepted";
+    LocalFailure = "BH0605", 400, "Failed on this machine";
+    AnswerUnreadable = "BH0606", 502, "Answer not understood";
+    ProjectNotMade = "BH0607", 400, "Project not made";
+    PipelineNotRunning = "BH0608", 504, "Applied, but not seen to run";
+    ReplayDiffers = "BH0609", 409, "Replay came to another verdict";
 }
 
 impl Code {

@@ -10,6 +10,7 @@ use crate::compiler::Compiler;
 use crate::config::EngineConfig;
 use crate::meter::YIELD_INTERVAL_FUEL;
 use crate::module::{Linked, Module};
+use crate::profile::{PROFILE_INTERVAL_FUEL, Profile};
 use crate::settings;
 use crate::state::State;
 use bulkhead_core::code::Code;
@@ -34,6 +35,7 @@ struct Shared {
     compiler: Compiler,
     cache: Cache,
     interval: Option<NonZeroU64>,
+    profile: Option<Arc<Profile>>,
     memory_bytes_max: u64,
     /// Modules in use.
     loaded: Mutex<HashMap<ModuleDigest, Weak<Linked>>>,
@@ -79,24 +81,38 @@ impl Engine {
     /// # Errors
     /// [`Code::ConfigInvalid`] where the cache cannot be opened or the pool has no room in the address space.
     pub fn new(config: EngineConfig) -> Result<Self, HostFault> {
-        Self::with_yields(config, Some(YIELD_INTERVAL_FUEL))
+        Self::make(config, Some(YIELD_INTERVAL_FUEL), None)
+    }
+
+    /// An engine whose guests report where their fuel goes: for one developer's machine. Compiled code of its own, so it needs a cache
+    /// folder of its own.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn profiling(config: EngineConfig, profile: Arc<Profile>) -> Result<Self, HostFault> {
+        Self::make(config, Some(PROFILE_INTERVAL_FUEL), Some(profile))
     }
 
     /// An engine that yields at another interval, or never: to measure what yielding costs.
     #[doc(hidden)]
     pub fn with_yields(config: EngineConfig, fuel: Option<u64>) -> Result<Self, HostFault> {
+        Self::make(config, fuel, None)
+    }
+
+    fn make(config: EngineConfig, fuel: Option<u64>, profile: Option<Arc<Profile>>) -> Result<Self, HostFault> {
         let failed = |error| HostFault::new(Code::ConfigInvalid, format!("the sandbox cannot be made: {error:#}"));
-        let wasmtime = wasmtime::Engine::new(&settings::worker(&config.pool)).map_err(failed)?;
+        let wasmtime = wasmtime::Engine::new(&settings::worker(&config.pool, profile.is_some())).map_err(failed)?;
         let mut linker = Linker::new(&wasmtime);
         capability::link(&mut linker).map_err(failed)?;
         let cache = Cache::open(&config, settings::fingerprint(&wasmtime))?;
-        let compiler = Compiler::new(config.compiler, config.compile);
+        let compiler = Compiler::new(config.compiler, config.compile, profile.is_some());
         let shared = Shared {
             wasmtime,
             linker,
             compiler,
             cache,
             interval: fuel.and_then(NonZeroU64::new),
+            profile,
             memory_bytes_max: config.pool.memory_bytes,
             loaded: Mutex::default(),
             under_way: Mutex::default(),
@@ -238,7 +254,7 @@ impl Shared {
                 format!("the component does not export what `bulkhead:stage` asks for: {error:#}"),
             )
         })?;
-        Ok(Linked::new(digest, pre, self.interval, self.memory_bytes_max))
+        Ok(Linked::new(digest, pre, self.interval, self.memory_bytes_max, self.profile.clone()))
     }
 
     fn remember(&self, digest: ModuleDigest, linked: &Arc<Linked>) {

@@ -22,6 +22,7 @@ mod log;
 mod memory;
 mod meter;
 mod module;
+mod profile;
 mod settings;
 mod state;
 
@@ -35,3 +36,4 @@ pub use instance::{Instance, Mode, Processed, Ticked};
 pub use log::{GuestLog, LOG_LINE_BYTES_MAX, LOG_LINES_BURST, LOG_LINES_PER_SECOND, Level};
 pub use meter::{INIT_FUEL_MAX, YIELD_INTERVAL_FUEL};
 pub use module::{Module, Stage, StageConfig};
+pub use profile::{PROFILE_INTERVAL_FUEL, Profile};

@@ -160,6 +160,13 @@ fn set(store: &mut StoreContextMut<'_, State>, left: u64, level: u64) -> Result<
     store.set_fuel(level)
 }
 
+/// What the call under way has burnt, as far as the store knows: up to the last point at which the guest gave it back.
+pub(crate) fn burnt(store: &StoreContextMut<'_, State>) -> u64 {
+    let left = store.get_fuel().unwrap_or(0);
+    let meter = &store.data().meter;
+    meter.burnt + meter.granted.saturating_sub(left)
+}
+
 /// What a call has burnt that ended well.
 pub(crate) fn finished(mut store: impl AsContextMut<Data = State>) -> u64 {
     let store = store.as_context_mut();

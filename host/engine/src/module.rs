@@ -6,6 +6,7 @@ use crate::bindings::GuestPre;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode};
 use crate::log::{GuestLog, LogGate};
+use crate::profile::{self, PROFILE_INTERVAL_FUEL, Profile};
 use crate::state::State;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, HostFault};
@@ -33,6 +34,7 @@ pub(crate) struct Linked {
     memory_bytes_max: u64,
     /// Its `tick`, where it acts on time.
     ticker: Option<ComponentExportIndex>,
+    profile: Option<Arc<Profile>>,
 }
 
 /// What a stage is told about itself, and what it may use.
@@ -68,11 +70,12 @@ impl Linked {
         pre: GuestPre<State>,
         interval: Option<NonZeroU64>,
         memory_bytes_max: u64,
+        profile: Option<Arc<Profile>>,
     ) -> Self {
         let component = pre.instance_pre().component();
         let ticker = component.get_export_index(None, TICKER);
         let ticker = ticker.and_then(|ticker| component.get_export_index(Some(&ticker), "tick"));
-        Self { digest, pre, interval, memory_bytes_max, ticker }
+        Self { digest, pre, interval, memory_bytes_max, ticker, profile }
     }
 
     /// Names of the interfaces that the component imports.
@@ -172,6 +175,11 @@ impl Stage {
     }
 
     pub(crate) fn store(&self, mode: Mode) -> Store<State> {
-        Store::new(self.module.pre.engine(), State::new(&self.config.limits, self.module.interval, &self.log, mode))
+        let state = State::new(&self.config.limits, self.module.interval, &self.log, mode);
+        let mut store = Store::new(self.module.pre.engine(), state);
+        if let Some(profile) = &self.module.profile {
+            profile::watch(&mut store, profile, self.module.interval.map_or(PROFILE_INTERVAL_FUEL, NonZeroU64::get));
+        }
+        store
     }
 }

@@ -56,12 +56,15 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 
-/// What shapes code.
-fn base() -> Config {
+/// Frames of a profile's stack at most.
+const PROFILE_FRAMES_MAX: usize = 256;
+
+/// What shapes code. That of a profiling engine has checks that other code has not.
+fn base(profiling: bool) -> Config {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     config.wasm_features(WasmFeatures::all(), false).wasm_features(FEATURES, true);
-    config.consume_fuel(true).epoch_interruption(false).concurrency_support(false);
+    config.consume_fuel(true).epoch_interruption(profiling).concurrency_support(false);
     // A run must repeat to the same bytes on another machine.
     config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
     config.memory_reservation(MEMORY_RESERVATION_BYTES).memory_guard_size(MEMORY_GUARD_BYTES);
@@ -69,17 +72,20 @@ fn base() -> Config {
     config.generate_address_map(true).debug_info(false);
     // Names come from the module's name section. Debug sections are other people's bytes too, and reading them is slow.
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    config.wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(match profiling {
+        true => PROFILE_FRAMES_MAX,
+        false => BACKTRACE_FRAMES_MAX,
+    }));
     config
 }
 
 /// For the compiler child, which runs nothing.
-pub(crate) fn compiler() -> Config {
-    base()
+pub(crate) fn compiler(profiling: bool) -> Config {
+    base(profiling)
 }
 
 /// For the worker, which runs guests in a pool.
-pub(crate) fn worker(sizes: &PoolSizes) -> Config {
+pub(crate) fn worker(sizes: &PoolSizes, profiling: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sizes.instances)
         .total_core_instances(sizes.instances.saturating_mul(4))
@@ -97,7 +103,7 @@ pub(crate) fn worker(sizes: &PoolSizes) -> Config {
         .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
         .table_keep_resident(MEMORY_RESIDENT_BYTES)
         .memory_protection_keys(Enabled::Auto);
-    let mut config = base();
+    let mut config = base(profiling);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
@@ -125,15 +131,19 @@ mod tests {
 
     #[test]
     fn worker_and_compiler_make_the_same_code() {
-        let worker =
-            wasmtime::Engine::new(&worker(&PoolSizes { instances: 4, calls: 4, ..PoolSizes::default() })).unwrap();
-        let compiler = wasmtime::Engine::new(&compiler()).unwrap();
-        assert_eq!(fingerprint(&worker), fingerprint(&compiler));
+        let sizes = PoolSizes { instances: 4, calls: 4, ..PoolSizes::default() };
+        let [plain, profiling] = [false, true].map(|profiling| {
+            let worker = wasmtime::Engine::new(&worker(&sizes, profiling)).unwrap();
+            let compiler = wasmtime::Engine::new(&compiler(profiling)).unwrap();
+            assert_eq!(fingerprint(&worker), fingerprint(&compiler));
+            fingerprint(&worker)
+        });
+        assert_ne!(plain, profiling, "a worker would take a profiling engine's code");
     }
 
     #[test]
     fn features_that_are_not_named_are_off() {
-        let engine = wasmtime::Engine::new(&compiler()).unwrap();
+        let engine = wasmtime::Engine::new(&compiler(false)).unwrap();
         let features = engine.get_wasm_features();
         assert!(
             !features.intersects(

@@ -12,8 +12,8 @@
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
 use crate::config::{self, INSTANCE_IDLE};
-use crate::state::stage::StageState;
 use crate::pipeline::state::StageCount;
+use crate::state::stage::StageState;
 use bulkhead_core::assignment::StageTotals;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};

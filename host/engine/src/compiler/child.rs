@@ -34,12 +34,12 @@ fn answer() -> io::Result<()> {
     let mut input = io::stdin().lock();
     let mut line = Vec::new();
     (&mut input).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
-    let Request { limits } = serde_json::from_slice(&line)?;
+    let Request { limits, profiling } = serde_json::from_slice(&line)?;
     bound(&limits)?;
 
     let mut wasm = Vec::new();
     input.take(limits.module_bytes + 1).read_to_end(&mut wasm)?;
-    let (answer, code) = match compile(&wasm, &limits) {
+    let (answer, code) = match compile(&wasm, &limits, profiling) {
         Ok(code) => (Answer::Compiled, code),
         Err(Refusal { code, detail }) => (Answer::Refused { code, detail }, Vec::new()),
     };
@@ -77,9 +77,9 @@ fn bound(limits: &CompileLimits) -> io::Result<()> {
     Ok(())
 }
 
-fn compile(wasm: &[u8], limits: &CompileLimits) -> Result<Vec<u8>, Refusal> {
+fn compile(wasm: &[u8], limits: &CompileLimits, profiling: bool) -> Result<Vec<u8>, Refusal> {
     check::check(wasm, limits)?;
-    let engine = wasmtime::Engine::new(&settings::compiler())
+    let engine = wasmtime::Engine::new(&settings::compiler(profiling))
         .map_err(|error| Refusal::new(Code::CompilerFailed, format!("{error:#}")))?;
     let code = engine.precompile_component(wasm).map_err(|error| {
         let cause = format!("{error:#}");

@@ -27,12 +27,13 @@ const SIGXCPU: i32 = 24;
 pub(crate) struct Compiler {
     command: CompilerCommand,
     limits: CompileLimits,
+    profiling: bool,
     places: Semaphore,
 }
 
 impl Compiler {
-    pub(crate) fn new(command: CompilerCommand, limits: CompileLimits) -> Self {
-        Self { command, limits, places: Semaphore::new(limits.children.max(1) as usize) }
+    pub(crate) fn new(command: CompilerCommand, limits: CompileLimits, profiling: bool) -> Self {
+        Self { command, limits, profiling, places: Semaphore::new(limits.children.max(1) as usize) }
     }
 
     /// The compiled code of a module, made in a child of its own. Dropping the future kills the child.
@@ -72,8 +73,8 @@ impl Compiler {
         else {
             return Err(failed("the compiler has no pipes"));
         };
-        let mut request =
-            serde_json::to_vec(&Request { limits: self.limits }).map_err(|error| failed(error.to_string()))?;
+        let mut request = serde_json::to_vec(&Request { limits: self.limits, profiling: self.profiling })
+            .map_err(|error| failed(error.to_string()))?;
         request.push(b'\n');
         let tell = async move {
             // A child that refuses early, or dies, does not read to the end: what it answers counts.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) limits: CompileLimits,
+    /// For a profiling engine.
+    #[serde(default)]
+    pub(super) profiling: bool,
 }
 
 /// The child's line.

@@ -7,6 +7,7 @@ mod compile;
 mod fuel;
 mod hostile;
 mod inspect;
+mod profile;
 mod start;
 mod stateful;
 mod support;

@@ -1,0 +1,243 @@
+//! What the command line knows before it asks: flags, environment and the config file, in this order of strength.
+//!
+//! The file is `bulkhead/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`:
+//!
+//! ```toml
+//! server = "https://bulkhead.example.com"
+//! tenant = "acme"
+//! project = "default"
+//! output = "table"
+//!
+//! [tokens]
+//! "https://bulkhead.example.com" = "eyJ…"
+//! ```
+//!
+//! A token is kept for the server that it is for, so that no other server is ever sent it.
+//! Must never: write the file where others can read it, or show a token.
+
+use super::failure::Complaint;
+use super::output::Format;
+use bulkhead_core::code::Code;
+use bulkhead_core::name::{ProjectId, TenantId};
+use clap::Args;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where control is, where nothing says otherwise: what `bulkhead serve` listens on.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7070";
+/// The project that every tenant has.
+const DEFAULT_PROJECT: &str = "default";
+/// The environment variable with the token itself. It is no flag, because every user of a machine can read its processes' flags.
+const TOKEN_VARIABLE: &str = "BULKHEAD_TOKEN";
+
+/// Options of every command that speaks to a server.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Where the API is [default: the config file's, or http://127.0.0.1:7070]
+    #[arg(long, global = true, env = "BULKHEAD_SERVER", value_name = "URL", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// Whose things [default: the config file's, or the token's tenant]
+    #[arg(long, global = true, env = "BULKHEAD_TENANT", value_name = "NAME", hide_env_values = true)]
+    pub(crate) tenant: Option<TenantId>,
+    /// In which project [default: the config file's, or `default`]
+    #[arg(long, global = true, env = "BULKHEAD_PROJECT", value_name = "NAME", hide_env_values = true)]
+    pub(crate) project: Option<ProjectId>,
+    /// File with the token; BULKHEAD_TOKEN is the token itself [default: what `bulkhead login` stored]
+    #[arg(long, global = true, env = "BULKHEAD_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The config file [default: bulkhead/config.toml in $XDG_CONFIG_HOME or ~/.config]
+    #[arg(long, global = true, env = "BULKHEAD_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// A table for people, or the API's own JSON for programs [default: the config file's, or table]
+    #[arg(long, short = 'o', global = true, value_enum, env = "BULKHEAD_OUTPUT", hide_env_values = true)]
+    pub(crate) output: Option<Format>,
+}
+
+/// The config file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) server: Option<String>,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) project: Option<ProjectId>,
+    pub(crate) output: Option<Format>,
+    /// By server.
+    #[serde(default)]
+    tokens: BTreeMap<String, String>,
+}
+
+/// What all three say together.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) server: String,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) project: ProjectId,
+    pub(crate) output: Format,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The settings for these flags. Clap has put the environment into the flags that were not given.
+    ///
+    /// # Errors
+    /// [`Code::CliConfigInvalid`] where the file is there and not as it must be.
+    pub(crate) fn of(flags: &Connection) -> anyhow::Result<Self> {
+        let path = path(flags)?;
+        let file = read(&path)?;
+        let server = flags.server.as_deref().or(file.server.as_deref()).unwrap_or(DEFAULT_SERVER);
+        let server = normal(server)?;
+        let project = flags.project.clone().or(file.project);
+        Ok(Self {
+            tenant: flags.tenant.clone().or(file.tenant),
+            project: project.map_or_else(|| DEFAULT_PROJECT.parse(), Ok)?,
+            output: flags.output.or(file.output).unwrap_or_default(),
+            token: token_of_environment().or_else(|| file.tokens.get(&server).cloned()),
+            token_file: flags.token_file.clone(),
+            server,
+        })
+    }
+
+    /// The token for the server.
+    ///
+    /// # Errors
+    /// [`Code::TokenNotStored`] where nothing gives one; [`Code::LocalFailure`] where its file cannot be read.
+    pub(crate) fn token(&self) -> anyhow::Result<String> {
+        if let Some(file) = &self.token_file {
+            return Ok(super::read_text(file)?.trim().to_owned());
+        }
+        let detail = || {
+            format!(
+                "there is no token for {}; run `bulkhead login {}`, or set {TOKEN_VARIABLE}",
+                self.server, self.server
+            )
+        };
+        let token = self.token.as_deref().map(str::trim).map(str::to_owned);
+        Ok(token.ok_or_else(|| Complaint::new(Code::TokenNotStored, detail()))?)
+    }
+}
+
+/// The token in the environment.
+pub(crate) fn token_of_environment() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty())
+}
+
+/// The server's address as it is kept: without a slash at the end.
+///
+/// # Errors
+/// [`Code::CliConfigInvalid`] where it is no address.
+pub(crate) fn normal(server: &str) -> anyhow::Result<String> {
+    let trimmed = server.trim().trim_end_matches('/');
+    let bad = |why: String| {
+        let detail = format!("`{trimmed}` is not a server's address: {why}; write it like {DEFAULT_SERVER}");
+        Complaint::new(Code::CliConfigInvalid, detail)
+    };
+    let url = reqwest::Url::parse(trimmed).map_err(|error| bad(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(bad("it must begin with http:// or https://".to_owned()).into());
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// Where the config file is, or would be.
+///
+/// # Errors
+/// [`Code::CliConfigInvalid`] where neither a flag nor the environment says.
+pub(crate) fn path(flags: &Connection) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &flags.config {
+        return Ok(path.clone());
+    }
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
+    let detail = "neither XDG_CONFIG_HOME nor HOME is set; name the config file with --config";
+    Ok(home.ok_or_else(|| Complaint::new(Code::CliConfigInvalid, detail))?.join("bulkhead/config.toml"))
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let bad = |why: String| Complaint::new(Code::CliConfigInvalid, format!("{}: {why}", path.display()));
+    match std::fs::read_to_string(path) {
+        // A parser's message may show the line, and a line may hold a token.
+        Ok(text) => toml_edit::de::from_str(&text).map_err(|error| bad(error.message().to_owned()).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+        Err(error) => Err(bad(error.to_string()).into()),
+    }
+}
+
+/// Keeps a token for a server, and makes the server the default, with this tenant where the token has one. Comments and order of the
+/// file stay.
+///
+/// # Errors
+/// [`Code::CliConfigInvalid`] where the file is there and not TOML; [`Code::LocalFailure`] where it cannot be written.
+pub(crate) fn store(path: &Path, server: &str, tenant: Option<&str>, token: &str) -> anyhow::Result<()> {
+    read(path)?;
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut document: toml_edit::DocumentMut =
+        text.parse().map_err(|_| Complaint::new(Code::CliConfigInvalid, format!("{} is not TOML", path.display())))?;
+    document["server"] = toml_edit::value(server);
+    match tenant {
+        Some(tenant) => document["tenant"] = toml_edit::value(tenant),
+        None => _ = document.remove("tenant"),
+    }
+    if !document.contains_table("tokens") {
+        document["tokens"] = toml_edit::table();
+    }
+    document["tokens"][server] = toml_edit::value(token);
+    write_private(path, &document.to_string())
+        .map_err(|error| Complaint::new(Code::LocalFailure, format!("writing {}: {error}", path.display())).into())
+}
+
+/// Replaces a file by one that only its owner can read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let draft = path.with_extension(format!("toml.{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_one_name_however_it_is_written() {
+        assert_eq!(normal("http://localhost:7070/").unwrap(), "http://localhost:7070");
+        for bad in ["localhost:7070", "ftp://x", "", "http://"] {
+            let said = normal(bad).unwrap_err().to_string();
+            assert!(said.contains("write it like"), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn storing_a_token_keeps_what_people_wrote_and_the_file_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/config.toml");
+        store(&path, "http://a", Some("acme"), "one").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("# mine\noutput = \"json\"\n{text}")).unwrap();
+        store(&path, "http://b", None, "two").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\n"), "{text}");
+        let file = read(&path).unwrap();
+        assert_eq!(file.tokens.len(), 2);
+        assert_eq!((file.server.as_deref(), file.tenant), (Some("http://b"), None));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_field_is_told_without_its_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "tokem = \"secret\"\n").unwrap();
+        let said = read(&path).unwrap_err().to_string();
+        assert!(said.contains("tokem") && !said.contains("secret"), "{said}");
+    }
+}

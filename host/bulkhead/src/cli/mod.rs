@@ -1,0 +1,150 @@
+//! The command line of a tenant's developer: one file for each noun, over the same HTTP API that anybody can use.
+//!
+//! A command opens a [`Session`], asks, and prints: a table for people or the API's JSON for programs ([`output`]). What goes wrong ends in
+//! [`failure`], which knows the exit codes. `new`, `run` and `completion` need no server.
+//! Must never: reach past the API, or decide what control decides.
+
+mod completion;
+mod config;
+mod consume;
+mod dead_letter;
+mod events;
+mod failure;
+mod login;
+mod logs;
+mod module;
+mod new;
+mod output;
+mod pipeline;
+mod produce;
+mod progress;
+mod project;
+mod records;
+mod run;
+mod session;
+mod tenant;
+mod topic;
+
+pub(crate) use failure::EXIT_CODES;
+
+use bulkhead_core::code::Code;
+use clap::Subcommand;
+use config::{Connection, Settings};
+use failure::Complaint;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Commands of a tenant's developer.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a stage's project: it builds, tests and deploys as it stands
+    New(new::Arguments),
+    /// Run a stage on a file of records here, with the host's engine and limits
+    Run(run::Arguments),
+    /// Store the token for a server, and make it the default
+    Login(login::Arguments),
+    /// Show whose token this is and what it allows
+    Whoami(login::Who),
+    /// Make, see and delete tenants
+    Tenant(tenant::Arguments),
+    /// Make, see and delete projects
+    Project(project::Arguments),
+    /// Make, see and delete topics
+    Topic(topic::Arguments),
+    /// Upload, see, tag and delete modules
+    Module(module::Arguments),
+    /// Apply manifests, see how pipelines fare, pause, roll back and delete
+    Pipeline(pipeline::Arguments),
+    /// Write records to a topic, from standard input or a file
+    Produce(produce::Arguments),
+    /// Read records of a topic
+    Consume(consume::Arguments),
+    /// Show what stages and Bulkhead itself say, as it was or as it comes
+    Logs(logs::Arguments),
+    /// See records that a stage could not handle, run them again, or drop them
+    #[command(name = "deadletter")]
+    DeadLetter(dead_letter::Arguments),
+    /// Print a script that completes this command line in a shell
+    Completion(completion::Arguments),
+    /// Print the version
+    Version,
+}
+
+impl Command {
+    /// What it was told about the server; none where it needs no server.
+    fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::New(_) | Self::Completion(_) | Self::Version => None,
+            Self::Run(arguments) => Some(&arguments.connection),
+            Self::Login(arguments) => Some(&arguments.connection),
+            Self::Whoami(arguments) => Some(&arguments.connection),
+            Self::Tenant(arguments) => Some(&arguments.connection),
+            Self::Project(arguments) => Some(&arguments.connection),
+            Self::Topic(arguments) => Some(&arguments.connection),
+            Self::Module(arguments) => Some(&arguments.connection),
+            Self::Pipeline(arguments) => Some(&arguments.connection),
+            Self::Produce(arguments) => Some(&arguments.connection),
+            Self::Consume(arguments) => Some(&arguments.connection),
+            Self::Logs(arguments) => Some(&arguments.connection),
+            Self::DeadLetter(arguments) => Some(&arguments.connection),
+        }
+    }
+
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::New(arguments) => new::run(&arguments),
+            Self::Run(arguments) => run::run(arguments).await,
+            Self::Login(arguments) => login::run(&arguments).await,
+            Self::Whoami(arguments) => login::whoami(&arguments).await,
+            Self::Tenant(arguments) => tenant::run(arguments).await,
+            Self::Project(arguments) => project::run(arguments).await,
+            Self::Topic(arguments) => topic::run(arguments).await,
+            Self::Module(arguments) => module::run(arguments).await,
+            Self::Pipeline(arguments) => pipeline::run(arguments).await,
+            Self::Produce(arguments) => produce::run(arguments).await,
+            Self::Consume(arguments) => consume::run(arguments).await,
+            Self::Logs(arguments) => logs::run(arguments).await,
+            Self::DeadLetter(arguments) => dead_letter::run(arguments).await,
+            Self::Completion(arguments) => completion::run(&arguments),
+            Self::Version => output::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+}
+
+/// Runs a command, says what went wrong, and gives the exit code.
+pub(crate) fn main(command: Command) -> ExitCode {
+    // Where the settings themselves are at fault, flags and environment still say how to tell it.
+    let connection = command.connection().cloned().unwrap_or_default();
+    let settings = Settings::of(&connection).ok();
+    let format = settings.as_ref().map(|settings| settings.output).or(connection.output).unwrap_or_default();
+    let server = settings.map(|settings| settings.server).unwrap_or_default();
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(command.run()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, &server, format),
+    }
+}
+
+/// A file of the user's, as text.
+///
+/// # Errors
+/// [`Code::LocalFailure`] where it cannot be read.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+/// A file of the user's, as bytes.
+///
+/// # Errors
+/// [`Code::LocalFailure`] where it cannot be read.
+fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    Complaint::new(Code::LocalFailure, format!("{} cannot be read: {error}", path.display())).into()
+}

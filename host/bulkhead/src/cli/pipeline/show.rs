@@ -1,0 +1,105 @@
+//! Pipelines as people see them.
+//!
+//! Must never: leave out why a pipeline does not run.
+
+use super::of;
+use crate::cli::output::{self, cell, short_digest};
+use crate::cli::session::{Session, items};
+use crate::client::Refused;
+use bulkhead_core::name::PipelineName;
+use serde_json::Value;
+
+/// Headings of [`row`].
+pub(super) const HEADINGS: [&str; 8] = ["PIPELINE", "REVISION", "PHASE", "LAG", "IN", "OUT", "DEAD LETTERS", "FUEL"];
+/// Headings of [`revision_row`].
+pub(super) const REVISION_HEADINGS: [&str; 5] = ["REVISION", "APPLIED", "BY", "CURRENT", "NOTE"];
+
+/// A pipeline in a list.
+pub(super) fn row(pipeline: &Value) -> Vec<String> {
+    let (status, totals) = (&pipeline["status"], &pipeline["status"]["totals"]);
+    vec![
+        cell(&pipeline["name"]),
+        cell(&pipeline["revision"]),
+        phase(pipeline),
+        cell(&status["lag"]),
+        cell(&totals["recordsIn"]),
+        cell(&totals["recordsOut"]),
+        cell(&totals["deadLetters"]),
+        cell(&totals["fuel"]),
+    ]
+}
+
+fn phase(pipeline: &Value) -> String {
+    match pipeline["status"]["phase"].as_str() {
+        Some(phase) => phase.to_owned(),
+        None if pipeline["paused"] == true => "paused".to_owned(),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// A revision in a list.
+pub(super) fn revision_row(revision: &Value) -> Vec<String> {
+    let back = revision["rolledBackTo"].as_u64().map(|to| format!("back to {to}"));
+    let start = revision["start"].as_str().map(|start| format!("from {start}"));
+    vec![
+        cell(&revision["revision"]),
+        cell(&revision["appliedAt"]),
+        cell(&revision["appliedBy"]),
+        if revision["current"] == true { "yes".to_owned() } else { String::new() },
+        back.into_iter().chain(start).collect::<Vec<_>>().join(", "),
+    ]
+}
+
+/// Shows a pipeline with its stages.
+///
+/// # Errors
+/// Control's.
+pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Result<()> {
+    let mut answer = session.get(&of(session, name, "")?).await?;
+    let stages = match session.get(&of(session, name, "/stages")?).await {
+        // The pipeline is there, so the server is one that does not count by stage yet.
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404) => Value::Null,
+        other => other?,
+    };
+    if session.is_json() {
+        answer["stages"] = stages["items"].clone();
+        return output::json(&answer);
+    }
+    let (status, totals) = (&answer["status"], &answer["status"]["totals"]);
+    output::fields(&[
+        ("pipeline", cell(&answer["name"])),
+        ("revision", revision(&answer)),
+        ("phase", phase(&answer)),
+        ("code", cell(&status["code"])),
+        ("message", cell(&status["message"])),
+        ("lag", cell(&status["lag"])),
+        ("workers", cell(&status["workers"])),
+        ("partitions", cell(&status["partitions"])),
+        ("records in", cell(&totals["recordsIn"])),
+        ("records out", cell(&totals["recordsOut"])),
+        ("dead letters", cell(&totals["deadLetters"])),
+        ("fuel", cell(&totals["fuel"])),
+        ("changed", cell(&answer["updatedAt"])),
+    ])?;
+    let rows: Vec<_> = items(&stages).iter().map(stage_row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    output::table(&["STAGE", "MODULE", "IN", "OUT", "FUEL", "FAULTS", "DEAD LETTERS"], rows, "no stages")
+}
+
+/// The revision that is applied, and the one that still runs where that is another.
+fn revision(pipeline: &Value) -> String {
+    let (applied, running) = (&pipeline["revision"], &pipeline["status"]["runningRevision"]);
+    match running.as_u64() {
+        Some(running) if *applied != running => format!("{applied} (workers still run {running})"),
+        _ => cell(applied),
+    }
+}
+
+fn stage_row(stage: &Value) -> Vec<String> {
+    let mut row = vec![cell(&stage["stage"]), short_digest(&cell(&stage["module"]))];
+    row.extend(["recordsIn", "recordsOut", "fuel", "faults", "deadLetters"].map(|field| cell(&stage[field])));
+    row
+}
