@@ -19,6 +19,7 @@ mod lane;
 mod metrics;
 mod modules;
 mod pipeline;
+mod sink;
 mod stage_call;
 mod state;
 mod topics;
