@@ -63,7 +63,7 @@ pub enum GuestFaultKind {
 
 impl GuestFaultKind {
     /// All of them, for metrics and tests.
-    pub const ALL: [GuestFaultKind; 12] = [
+    pub const ALL: [GuestFaultKind; 13] = [
         Self::Trap,
         Self::OutOfFuel,
         Self::OutOfMemory,
