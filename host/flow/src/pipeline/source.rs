@@ -241,7 +241,7 @@ impl SourceThread {
             if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_some() {
                 continue;
             }
-            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None };
+            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, compacted: false };
             match self.tools.log.create_topic(topic, &spec) {
                 // Another worker was quicker.
                 Err(error) if error.code == Code::Conflict => {}

@@ -112,5 +112,5 @@ fn held(manifest: &Manifest) -> Result<Held, LogError> {
     batch.push(0, now, None, None, []);
     let mut outputs = Outputs::default();
     outputs.push(0, 0, now, None, Some(&json));
-    Ok(Held { batch: Arc::new(batch), blocks: vec![Block { outputs, targets: Arc::new([]) }] })
+    Ok(Held { batch: Arc::new(batch), blocks: vec![Block { outputs, targets: Arc::new([]), partition: None }] })
 }
