@@ -1,6 +1,6 @@
 //! Which crate may know which.
 //!
-//! `core` knows nobody; `flow` uses `engine` and `log`; `control` and `operator` know neither; only `bulkhead` composes. So the
+//! `core` knows nobody; `flow` uses `engine`, `log` and `bucket`; `control` and `operator` know neither; only `bulkhead` composes. So the
 //! process that serves HTTP need not hold a sandbox or a Kafka client, and the one that runs guests no database.
 
 use crate::workspace::{Package, packages};
@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// For each crate of the host, the crates of the workspace that it may use.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("bulkhead-core", &[]),
+    ("bulkhead-bucket", &["bulkhead-core"]),
     ("bulkhead-engine", &["bulkhead-core"]),
     ("bulkhead-log", &["bulkhead-core"]),
-    ("bulkhead-flow", &["bulkhead-core", "bulkhead-engine", "bulkhead-log"]),
+    ("bulkhead-flow", &["bulkhead-bucket", "bulkhead-core", "bulkhead-engine", "bulkhead-log"]),
     ("bulkhead-control", &["bulkhead-core"]),
     ("bulkhead-operator", &["bulkhead-core"]),
     (
         "bulkhead",
         // `bulkhead demo` brings its input with it.
         &[
+            "bulkhead-bucket",
             "bulkhead-core",
             "bulkhead-engine",
             "bulkhead-log",
@@ -32,7 +34,7 @@ const EDGES: [(&str, &[&str]); 7] = [
 
 /// Where each heavy dependency lives. One that takes long to compile, or that opens a way to the outside, is known to one
 /// crate of the host, so that it can be replaced there; `bulkhead` may serve what control routes, and read its command line.
-const HEAVY: [(&str, &[&str]); 19] = [
+const HEAVY: [(&str, &[&str]); 20] = [
     ("wasmtime", &["bulkhead-engine"]),
     ("wasmtime-wasi", &["bulkhead-engine"]),
     ("cap-std", &["bulkhead-engine"]),
@@ -42,7 +44,9 @@ const HEAVY: [(&str, &[&str]); 19] = [
     ("fjall", &["bulkhead-flow"]),
     ("sqlx", &["bulkhead-control"]),
     ("jsonwebtoken", &["bulkhead-control"]),
-    ("object_store", &["bulkhead-control"]),
+    // Modules in control, tenants' objects in workers.
+    ("object_store", &["bulkhead-control", "bulkhead-bucket"]),
+    ("parquet", &["bulkhead-bucket"]),
     ("cedar-policy", &["bulkhead-control"]),
     ("utoipa", &["bulkhead-control"]),
     ("axum", &["bulkhead-control", "bulkhead"]),

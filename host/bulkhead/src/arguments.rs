@@ -2,6 +2,7 @@
 //!
 //! Must never: take a password as an argument, where every user of the machine can read it; passwords come from files.
 
+use bulkhead_bucket::BucketsConfig;
 use bulkhead_core::name::TenantId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -92,6 +93,10 @@ pub(crate) struct WorkerArguments {
     /// File with the worker's token, for a worker alone; read at every call, so it can be renewed
     #[arg(long, env = "BULKHEAD_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Where buckets are: folder:/path, or s3://bucket?endpoint=http://host:port&region=name with AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY in the environment; by default the folder `buckets` in the data folder
+    #[arg(long, env = "BULKHEAD_BUCKETS")]
+    pub(crate) buckets: Option<BucketsConfig>,
     /// Threads that run guests; by default one for each core
     #[arg(long, env = "BULKHEAD_EXECUTOR_THREADS")]
     pub(crate) executor_threads: Option<usize>,

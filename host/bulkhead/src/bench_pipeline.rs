@@ -4,6 +4,7 @@
 
 use crate::arguments::{BenchArguments, GroupProtocol, LogArguments, LogKind};
 use anyhow::Context;
+use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey};
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::manifest;
@@ -45,6 +46,8 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         let flow = Flow::start(FlowParts {
             log: crate::serve::open_log(&log, &arguments.data_dir).await?,
             engine: crate::serve::engine(&arguments.data_dir, bulkhead_engine::CompileLimits::default())?,
+            buckets: Buckets::open(&BucketsConfig::Folder(arguments.data_dir.join("buckets")))
+                .map_err(anyhow::Error::msg)?,
             source: Arc::new(One(wasm)),
             guest_logs: Arc::new(crate::logging::GuestEvents),
             worker: WorkerScope::new("bench")?,

@@ -146,6 +146,7 @@ async fn run_bundle(
     let scope = TenantScope::assume(bundle.tenant.clone());
     let alone = Alone {
         scope: &scope,
+        project: &bundle.project,
         spec: &bundle.spec,
         modules: &modules,
         log: log.clone(),

@@ -102,6 +102,9 @@ codes! {
     PipelineBackoff = "BH0311", 200, "Pipeline fails always and is backing off";
     StateFull = "BH0313", 200, "State full";
     StateLost = "BH0314", 200, "State lost";
+    BucketUnavailable = "BH0320", 503, "Bucket away";
+    KeyRefused = "BH0321", 422, "Object key not accepted";
+    RowRefused = "BH0322", 200, "Row does not fit its columns";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

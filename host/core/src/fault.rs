@@ -47,6 +47,8 @@ pub enum GuestFaultKind {
     OutputTooLarge,
     /// An output that its topic does not take, for instance above `max.message.bytes`.
     OutputRefused,
+    /// A row for a bucket output that does not fit the output's columns.
+    RowRefused,
     /// The stage itself said dead-letter, or said retry too often.
     Rejected,
     /// `init` failed.
@@ -61,7 +63,7 @@ pub enum GuestFaultKind {
 
 impl GuestFaultKind {
     /// All of them, for metrics and tests.
-    pub const ALL: [GuestFaultKind; 12] = [
+    pub const ALL: [GuestFaultKind; 13] = [
         Self::Trap,
         Self::OutOfFuel,
         Self::OutOfMemory,
@@ -69,6 +71,7 @@ impl GuestFaultKind {
         Self::MalformedOutput,
         Self::OutputTooLarge,
         Self::OutputRefused,
+        Self::RowRefused,
         Self::Rejected,
         Self::Init,
         Self::Misuse,
@@ -86,6 +89,7 @@ impl GuestFaultKind {
             Self::MalformedOutput => "malformed-output",
             Self::OutputTooLarge => "output-too-large",
             Self::OutputRefused => "output-refused",
+            Self::RowRefused => "row-refused",
             Self::Rejected => "rejected",
             Self::Init => "init",
             Self::Misuse => "misuse",
@@ -104,6 +108,7 @@ impl GuestFaultKind {
             Self::MalformedOutput | Self::Misuse => Code::StageMalformed,
             Self::OutputTooLarge => Code::StageOutputTooLarge,
             Self::OutputRefused => Code::OutputRefused,
+            Self::RowRefused => Code::RowRefused,
             Self::Rejected => Code::RecordRejected,
             Self::Init => Code::StageInit,
             Self::StateDependent => Code::StateDependent,

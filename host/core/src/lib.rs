@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assignment;
+pub mod bucket;
 pub mod code;
 pub mod columns;
 pub mod dead_letter;

@@ -109,3 +109,37 @@ pub const TICK_MS_MAX: u64 = 3_600_000;
 pub const TICK_FUEL_RECORDS: u32 = 100;
 /// Headers of one record that is produced over HTTP, at most. A record of headers alone costs far more memory than its bytes.
 pub const RECORD_HEADERS_MAX: usize = 1_000;
+/// Bytes of an object's key, or of a prefix, at most: what S3 takes.
+pub const KEY_BYTES_MAX: usize = 1_024;
+/// Bytes of one part of a key at most: what file systems take.
+pub const KEY_PART_BYTES_MAX: usize = 255;
+/// Columns of a bucket output at most.
+pub const COLUMNS_MAX: usize = 200;
+/// Different values of an output's `by` column that one roll gathers; with one more it ends early. Bounds the objects of a commit.
+pub const BY_VALUES_MAX: usize = 256;
+/// Bytes of gathered rows, as they are in memory, that one bucket output may hold in a worker. Above it the largest roll ends early.
+pub const SINK_BUFFER_BYTES: u64 = 64 * MIB;
+
+/// When the rows that a bucket output has gathered become an object: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollLimits {
+    /// Rows. Default 100,000, at most 1,000,000.
+    pub records: u32,
+    /// Bytes of the rows as the stage returned them. Default and most 64 MiB.
+    pub bytes: u64,
+    /// Milliseconds since the first row was read. Default 60,000; 100 to 3,600,000.
+    pub every_ms: u64,
+}
+
+impl RollLimits {
+    /// What no manifest may exceed.
+    pub const MAX: RollLimits = RollLimits { records: 1_000_000, bytes: 64 * MIB, every_ms: 3_600_000 };
+    /// What `every_ms` must not be below.
+    pub const EVERY_MS_MIN: u64 = 100;
+}
+
+impl Default for RollLimits {
+    fn default() -> Self {
+        Self { records: 100_000, bytes: 64 * MIB, every_ms: 60_000 }
+    }
+}

@@ -123,6 +123,10 @@ name!(
     ModuleName, "module name", is_label, LABEL_RULE
 );
 name!(
+    /// A bucket as its tenant knows it. The physical prefix also carries the tenant.
+    BucketName, "bucket name", is_label, LABEL_RULE
+);
+name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );

@@ -8,7 +8,8 @@
 //! let topic = bulkhead_core::scope::PhysicalTopic("other-tenant.orders".to_owned());
 //! ```
 
-use crate::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
+use crate::bucket::{Column, KeyPrefix, ObjectKey};
+use crate::name::{BucketName, ModuleDigest, PipelineName, PortName, ProjectId, StageName, TenantId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -50,6 +51,63 @@ physical!(
     /// The object key of a module's bytes: `modules/tenant/hex`.
     ModuleKey
 );
+
+physical!(
+    /// Where the objects of a tenant's bucket lie: `tenant/bucket/`. It ends in a slash, and no tenant's name holds one.
+    BucketPrefix
+);
+physical!(
+    /// Where a bucket output's objects lie until they are published: below `_bulkhead.staged/`, which is no tenant's.
+    StagingPrefix
+);
+physical!(
+    /// One object as the store knows it.
+    PhysicalKey
+);
+
+impl BucketPrefix {
+    /// An object of the bucket, below a granted prefix.
+    pub fn object(&self, prefix: &KeyPrefix, key: &ObjectKey) -> PhysicalKey {
+        PhysicalKey(format!("{}{prefix}{key}", self.0))
+    }
+
+    /// What is listed below a granted prefix: it ends in a slash.
+    pub fn below(&self, prefix: &KeyPrefix) -> String {
+        format!("{}{prefix}", self.0)
+    }
+}
+
+impl StagingPrefix {
+    /// A staged object.
+    pub fn object(&self, name: &ObjectKey) -> PhysicalKey {
+        PhysicalKey(format!("{}{name}", self.0))
+    }
+}
+
+/// A bucket output among all of a tenant's.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputPath<'a> {
+    /// The project.
+    pub project: &'a ProjectId,
+    /// The pipeline.
+    pub pipeline: &'a PipelineName,
+    /// The stage.
+    pub stage: &'a StageName,
+    /// Its output.
+    pub output: &'a PortName,
+}
+
+impl OutputPath<'_> {
+    /// The pipeline's name, for people who look at topics, and a digest of the whole path, since four names in full do not fit
+    /// Kafka's length. Sixteen hex digits of SHA-256: the names are the tenant's own, so a collision would only hurt its maker.
+    fn name(&self, columns: &[Column]) -> String {
+        let Self { project, pipeline, stage, output } = self;
+        let columns: Vec<_> = columns.iter().map(|c| format!("{}:{:?}:{}", c.name, c.kind, c.nullable)).collect();
+        let all = format!("{project}/{pipeline}/{stage}/{output}/{}", columns.join(","));
+        let digest = ModuleDigest::of(all.as_bytes()).hex();
+        format!("{pipeline}.{}", &digest[..16])
+    }
+}
 
 /// Everything of one tenant is reached through a value of this type.
 ///
@@ -96,6 +154,32 @@ impl TenantScope {
         PhysicalTopic(format!("_bulkhead.state.{}.{project}.{pipeline}", self.tenant))
     }
 
+    /// Where the objects of a bucket lie.
+    pub fn bucket(&self, name: &BucketName) -> BucketPrefix {
+        BucketPrefix(format!("{}/{name}/", self.tenant))
+    }
+
+    /// Where a bucket output's objects lie until they are published.
+    pub fn staging(&self, bucket: &BucketName, output: &OutputPath<'_>) -> StagingPrefix {
+        StagingPrefix(format!("_bulkhead.staged/{}/{bucket}/{}/", self.tenant, output.name(&[])))
+    }
+
+    /// The topic in which an output's rows wait for their object. Rows of other columns wait in another: a change of the columns
+    /// must not have old rows read by the new ones.
+    pub fn rows_topic(&self, output: &OutputPath<'_>, columns: &[Column]) -> PhysicalTopic {
+        PhysicalTopic(format!("_bulkhead.rows.{}.{}", self.tenant, output.name(columns)))
+    }
+
+    /// The topic that says which staged objects are to be published.
+    pub fn manifests_topic(&self, output: &OutputPath<'_>) -> PhysicalTopic {
+        PhysicalTopic(format!("_bulkhead.manifests.{}.{}", self.tenant, output.name(&[])))
+    }
+
+    /// The consumer group of an output's sinks.
+    pub fn sink_group(&self, output: &OutputPath<'_>) -> GroupId {
+        GroupId(format!("_bulkhead.sink.{}.{}", self.tenant, output.name(&[])))
+    }
+
     /// Where a module's bytes are kept.
     pub fn module(&self, digest: &ModuleDigest) -> ModuleKey {
         ModuleKey(format!("modules/{}/{}", self.tenant, digest.hex()))
@@ -127,6 +211,11 @@ impl WorkerScope {
     /// The transactional id of one of this worker's lanes.
     pub fn lane(&self, lane: &str) -> TransactionalId {
         TransactionalId(format!("_bulkhead.{}.{lane}", self.slot))
+    }
+
+    /// The transactional id of the sink of a bucket output. A lane's name holds no dot, so it is no lane's.
+    pub fn sink(&self, group: &GroupId) -> TransactionalId {
+        TransactionalId(format!("_bulkhead.{}.{group}", self.slot))
     }
 
     /// The slot's name.
@@ -164,5 +253,35 @@ mod tests {
         assert!(!topic.as_str().starts_with(&scope.topic_prefix()));
         assert_eq!(scope.topic_name(topic.as_str()), None);
         assert!(topic.as_str().len() <= 249, "{}", topic.as_str().len());
+    }
+
+    #[test]
+    fn no_key_of_one_bucket_is_a_key_of_another() {
+        let scope = TenantScope::assume("acme".parse().unwrap());
+        let other = TenantScope::assume("acme-data".parse().unwrap());
+        let (flights, prefix) = ("flights".parse().unwrap(), "2013/".parse().unwrap());
+        let object = scope.bucket(&flights).object(&prefix, &"a/b".parse().unwrap());
+        assert_eq!(object.as_str(), "acme/flights/2013/a/b");
+        assert!(!other.bucket(&flights).as_str().starts_with(scope.bucket(&flights).as_str()));
+    }
+
+    #[test]
+    fn rows_of_other_columns_and_outputs_wait_apart_and_outside_every_tenants_names() {
+        let scope = TenantScope::assume("acme".parse().unwrap());
+        let (project, pipeline, stage) =
+            ("default".parse().unwrap(), "p".repeat(63).parse().unwrap(), "s".parse().unwrap());
+        let path = |output| OutputPath { project: &project, pipeline: &pipeline, stage: &stage, output };
+        let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
+        let column = |nullable| Column { name: "c".to_owned(), kind: crate::bucket::ColumnType::Int64, nullable };
+        let names = [
+            scope.rows_topic(&path(&one), &[column(false)]),
+            scope.rows_topic(&path(&one), &[column(true)]),
+            scope.rows_topic(&path(&two), &[column(false)]),
+            scope.manifests_topic(&path(&one)),
+        ];
+        for (i, name) in names.iter().enumerate() {
+            assert!(!name.as_str().starts_with(&scope.topic_prefix()) && name.as_str().len() <= 249, "{name}");
+            assert!(!names[..i].contains(name), "{name} stands twice");
+        }
     }
 }

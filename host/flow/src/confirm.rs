@@ -11,7 +11,7 @@ use crate::stage_call::{Piece, RunningStage, rejected};
 use bulkhead_core::columns::{Action, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::manifest::PipelineSpec;
-use bulkhead_core::name::{ModuleDigest, StageName, TopicName};
+use bulkhead_core::name::{ModuleDigest, ProjectId, StageName, TopicName};
 use bulkhead_core::scope::TenantScope;
 use bulkhead_engine::{GuestLog, Module};
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +32,8 @@ pub struct StageRun {
 pub struct Alone<'a> {
     /// Whose pipeline it is.
     pub scope: &'a TenantScope,
+    /// In which project.
+    pub project: &'a ProjectId,
     /// The pipeline.
     pub spec: &'a PipelineSpec,
     /// Its modules.
@@ -49,7 +51,7 @@ impl Alone<'_> {
     /// # Errors
     /// Where no record is to blame: a module that is missing, or does not start.
     pub async fn run(&self, record: RecordBatch) -> Result<Vec<StageRun>, Fault> {
-        let graph = Graph::new(self.scope, self.spec, self.stages()?);
+        let graph = Graph::new(self.scope, self.project, self.spec, self.stages()?);
         let mut runs = Vec::new();
         let mut feeds = graph.entry(Arc::new(record));
         for (at, stage) in graph.stages.iter().enumerate() {

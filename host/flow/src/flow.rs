@@ -11,6 +11,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
 use crate::state::disk::Disks;
 use crate::topics::Topics;
+use bulkhead_bucket::Buckets;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
 use bulkhead_core::name::StageName;
 use bulkhead_core::scope::WorkerScope;
@@ -28,6 +29,8 @@ pub struct FlowParts {
     pub log: Arc<dyn Log>,
     /// The sandbox.
     pub engine: Engine,
+    /// Where the objects of bucket outputs go.
+    pub buckets: Buckets,
     /// Where modules' bytes come from.
     pub source: Arc<dyn crate::ModuleSource>,
     /// Where guests' log lines go.
@@ -51,6 +54,8 @@ pub trait GuestLogs: Send + Sync + 'static {
 /// What every pipeline of the worker shares.
 pub(crate) struct Tools {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) buckets: Buckets,
+    pub(crate) worker: WorkerScope,
     pub(crate) modules: Modules,
     pub(crate) topics: Arc<Topics>,
     pub(crate) disks: Arc<Disks>,
@@ -95,13 +100,15 @@ impl Flow {
         let topics = Arc::new(Topics::new(parts.log.clone()));
         let lane_tools = LaneTools {
             log: parts.log.clone(),
-            worker: parts.worker,
+            worker: parts.worker.clone(),
             config: config.clone(),
             metrics: metrics.clone(),
             topics: topics.clone(),
         };
         let tools = Tools {
             log: parts.log,
+            buckets: parts.buckets,
+            worker: parts.worker,
             modules: Modules::new(parts.engine, parts.source),
             topics,
             disks: Arc::new(Disks::new(config.state_folder.clone())),

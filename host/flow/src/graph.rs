@@ -7,11 +7,13 @@
 
 use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
 use crate::state::partition::PartitionState;
+use bulkhead_bucket::rows::Schema;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{Feed, PipelineSpec, Target};
-use bulkhead_core::scope::{PhysicalTopic, TenantScope};
+use bulkhead_core::name::ProjectId;
+use bulkhead_core::scope::{OutputPath, PhysicalTopic, TenantScope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,9 +30,13 @@ pub(crate) struct Graph {
 /// A stage and its edges.
 pub(crate) struct GraphStage {
     pub(crate) running: RunningStage,
-    /// Topic of each output; `None` where it leads to a stage.
+    /// Topic of each output; `None` where it leads elsewhere.
     targets: Arc<[Option<PhysicalTopic>]>,
-    /// Stage of each output, with the index under which that stage knows it; `None` where it leads to a topic.
+    /// The topic in which rows for a bucket wait, of each output; `None` where it leads elsewhere.
+    rows: Arc<[Option<PhysicalTopic>]>,
+    /// What such rows hold.
+    schemas: Vec<Option<Schema>>,
+    /// Stage of each output, with the index under which that stage knows it; `None` where it leads elsewhere.
     next: Vec<Option<(usize, u16)>>,
 }
 
@@ -93,7 +99,12 @@ fn origin_of(origin: Option<&[u32]>, row: u32) -> u32 {
 
 impl Graph {
     /// Joins ready stages, one for each of the manifest's, by the manifest's edges.
-    pub(crate) fn new(scope: &TenantScope, spec: &PipelineSpec, running: Vec<RunningStage>) -> Self {
+    pub(crate) fn new(
+        scope: &TenantScope,
+        project: &ProjectId,
+        spec: &PipelineSpec,
+        running: Vec<RunningStage>,
+    ) -> Self {
         let index = |stage: usize, feed: Feed| {
             let at = spec.stages[stage].inputs.iter().position(|f| *f == feed).expect("a feed names its stage");
             u16::try_from(at).expect("inputs are limited to far fewer")
@@ -109,13 +120,31 @@ impl Graph {
             let outputs = &spec.stages[stage].outputs;
             let targets = outputs.iter().map(|output| match &output.target {
                 Target::Topic(topic) => Some(scope.topic(topic)),
-                Target::Stage(_) => None,
+                Target::Stage(_) | Target::Bucket(_) => None,
+            });
+            let name = &spec.stages[stage].name;
+            let rows = outputs.iter().map(|output| match &output.target {
+                Target::Bucket(bucket) => {
+                    let path = OutputPath { project, pipeline: &spec.name, stage: name, output: &output.name };
+                    Some(scope.rows_topic(&path, &bucket.columns))
+                }
+                Target::Topic(_) | Target::Stage(_) => None,
+            });
+            let schemas = outputs.iter().map(|output| match &output.target {
+                Target::Bucket(bucket) => Some(Schema::new(bucket)),
+                Target::Topic(_) | Target::Stage(_) => None,
             });
             let next = outputs.iter().enumerate().map(|(output, to)| match to.target {
-                Target::Topic(_) => None,
+                Target::Topic(_) | Target::Bucket(_) => None,
                 Target::Stage(to) => Some((to, index(to, Feed::Output { stage, output }))),
             });
-            GraphStage { running, targets: targets.collect(), next: next.collect() }
+            GraphStage {
+                running,
+                targets: targets.collect(),
+                rows: rows.collect(),
+                schemas: schemas.collect(),
+                next: next.collect(),
+            }
         });
         Self { entries: entries.collect(), stages: stages.collect(), tickers }
     }
@@ -125,7 +154,7 @@ impl Graph {
         &self.tickers[usize::from(input)]
     }
 
-    /// Every topic that the graph writes.
+    /// Every topic of the tenant's that the graph writes.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &PhysicalTopic> {
         self.stages.iter().flat_map(|stage| stage.targets.iter().flatten())
     }
@@ -256,13 +285,11 @@ impl GraphRun {
     }
 
     fn keep(&mut self, at: usize, stage: &GraphStage, piece: Piece, origin: Option<&[u32]>) {
+        self.keep_rows(at, stage, &piece, origin);
         if piece.outputs.is_empty() || stage.targets.iter().all(Option::is_none) {
             return;
         }
-        let origin = match (&piece.rows, origin) {
-            (None, None) => None,
-            _ => Some((0..piece.batch.len() as u32).map(|i| origin_of(origin, piece.row(i))).collect()),
-        };
+        let origin = origins(&piece, origin);
         let targets = stage.targets.clone();
         self.written.push(Written { stage: at, batch: piece.batch, outputs: piece.outputs, targets, origin });
     }
@@ -281,6 +308,32 @@ impl GraphRun {
     /// Whether a row is neither dead nor to be tried again.
     pub(crate) fn passes(&self, row: u32) -> bool {
         self.retry.as_ref().is_none_or(|retry| row < retry.row) && !self.dead.contains_key(&row)
+    }
+
+    /// Keeps what goes to buckets, without keys, so that rows wait in their source's partition. A row that does not fit its columns
+    /// costs its record here, before anything is committed.
+    fn keep_rows(&mut self, at: usize, stage: &GraphStage, piece: &Piece, origin: Option<&[u32]>) {
+        if piece.outputs.is_empty() || stage.schemas.iter().all(Option::is_none) {
+            return;
+        }
+        let mut rows = Outputs::default();
+        for i in 0..piece.outputs.len() {
+            let (source, to) = (piece.outputs.source[i], piece.outputs.to[i]);
+            let Some(schema) = &stage.schemas[usize::from(to)] else { continue };
+            let value = piece.outputs.values.get(i);
+            match schema.row(value) {
+                Ok(_) => rows.push(source, to, piece.outputs.timestamp(i, &piece.batch), None, value),
+                Err(fault) => {
+                    let fault = GuestFault::new(GuestFaultKind::RowRefused, fault.reason);
+                    let row = origin_of(origin, piece.row(source));
+                    self.dead.entry(row).or_insert(Dead { stage: at, fault, fuel: None });
+                }
+            }
+        }
+        if !rows.is_empty() {
+            let (batch, origin) = (piece.batch.clone(), origins(piece, origin));
+            self.written.push(Written { stage: at, batch, outputs: rows, targets: stage.rows.clone(), origin });
+        }
     }
 
     /// Removes every output of records that are dead or to be retried.
@@ -314,6 +367,14 @@ fn reached(spec: &PipelineSpec, input: usize) -> Vec<(usize, u16)> {
         }
     }
     found
+}
+
+/// The row of the source batch for each row of a piece's batch.
+fn origins(piece: &Piece, origin: Option<&[u32]>) -> Option<Arc<[u32]>> {
+    match (&piece.rows, origin) {
+        (None, None) => None,
+        _ => Some((0..piece.batch.len() as u32).map(|i| origin_of(origin, piece.row(i))).collect()),
+    }
 }
 
 /// The same records under another index.

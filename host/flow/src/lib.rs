@@ -21,6 +21,7 @@ mod metrics;
 mod modules;
 mod pipeline;
 mod replay;
+mod sink;
 mod stage_call;
 mod state;
 mod topics;

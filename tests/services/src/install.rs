@@ -1,6 +1,6 @@
-//! Installs Apache Kafka from Maven Central, once.
+//! Installs Apache Kafka from Maven Central and the S3 server versitygw from the Go module proxy, once.
 //!
-//! The version is pinned: of newer ones some artifacts are listed but cannot be fetched. Several test binaries may ask at the
+//! Versions are pinned: of Kafka's newer ones some artifacts are listed but cannot be fetched. Several test binaries may ask at the
 //! same time; a file lock lets one install and the others wait.
 //! Must never: leave a half-installed folder that looks whole.
 
@@ -40,6 +40,42 @@ pub fn kafka() -> Result<PathBuf> {
         install(&home)?;
     }
     Ok(home.join("libs"))
+}
+
+const S3_MODULE: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+
+/// The S3 server's program, installed now if it is not. Building it takes some minutes.
+///
+/// # Errors
+/// Where Go is missing, or cannot fetch or build it.
+pub fn s3() -> Result<PathBuf> {
+    let root = services();
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    let home = root.canonicalize()?.join("versitygw-1.8.0");
+    let program = home.join("versitygw");
+    let lock = File::create(root.join(".install.lock"))?;
+    lock.lock().context("cannot lock the folder of services")?;
+    if program.exists() {
+        return Ok(program);
+    }
+    ensure_tool("go", "version", "Go 1.24 or later, which builds the S3 server")?;
+    let partial = home.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial)?;
+    let output = Command::new("go")
+        .args(["install", S3_MODULE])
+        .env("GOBIN", &partial)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run go")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "Go could not build {S3_MODULE}: see that this machine reaches the Go module proxy or one named in GOPROXY. Go \
+         said:\n{said}"
+    );
+    fs::rename(&partial, &home).with_context(|| format!("cannot make {}", home.display()))?;
+    Ok(program)
 }
 
 fn install(home: &Path) -> Result<()> {

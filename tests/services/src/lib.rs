@@ -9,9 +9,12 @@ mod folder;
 mod install;
 mod kafka;
 mod ports;
+mod s3;
 mod spawner;
 
 pub use admin::{Acl, Operation, Resource};
 pub use install::kafka as install_kafka;
+pub use install::s3 as install_s3;
 pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};
+pub use s3::{S3, S3_BUCKET, S3_PASSWORD, S3_USER};
 pub use spawner::spawn;

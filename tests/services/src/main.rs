@@ -1,13 +1,13 @@
 //! Runs a service by hand: prints as JSON how to reach it, and keeps it until SIGTERM or SIGINT.
 //!
 //! `cargo run -p bulkhead-test-services -- kafka --brokers 3`; with `install kafka` it only installs it and prints the folder
-//! of its jars.
+//! of its jars; `install s3` the same with the S3 server's program.
 
 use anyhow::{Context, Result, bail};
-use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Kafka, install_kafka};
+use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Kafka, install_kafka, install_s3};
 use std::io::Write;
 
-const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka";
+const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,6 +17,10 @@ fn main() -> Result<()> {
         ["kafka", "--brokers", count] => count.parse().context(USAGE)?,
         ["install", "kafka"] => {
             println!("{}", install_kafka()?.display());
+            return Ok(());
+        }
+        ["install", "s3"] => {
+            println!("{}", install_s3()?.display());
             return Ok(());
         }
         _ => bail!(USAGE),

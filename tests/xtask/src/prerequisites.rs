@@ -107,6 +107,13 @@ pub(crate) const ALL: &[Prerequisite] = &[
         remedy: Remedy::Packages("maven"),
     },
     Prerequisite {
+        name: "Go 1.24 or later",
+        needs: Needs::Everything,
+        why: "it builds the S3 server of the tests",
+        present: || program("go").arg("version").succeeds(),
+        remedy: Remedy::Packages("golang"),
+    },
+    Prerequisite {
         name: "Python 3 with pip and venv",
         needs: Needs::Everything,
         why: "it fetches the real input of the tests",

@@ -6,6 +6,14 @@ use crate::command::{program, target};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
+/// Installs the S3 server where it is missing. The host must have been built.
+///
+/// # Errors
+/// Where it cannot be fetched and built.
+pub(crate) fn install_s3() -> Result<()> {
+    program(target().join("debug/bulkhead-test-services")).args(["install", "s3"]).output().map(drop)
+}
+
 /// Installs Kafka where it is missing and gives the folder of its jars. The host must have been built.
 ///
 /// # Errors

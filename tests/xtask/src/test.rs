@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
         // All targets in one go, as the tests want them: programs built apart would share fewer of their dependencies.
         if steps.run("build", || cargo(["build", "--workspace", "--all-targets"]).run()).is_some() {
             steps.run("install Kafka", services::install);
+            steps.run("install the S3 server", services::install_s3);
             tally = steps.run("test", || tests(arguments)).unwrap_or_default();
         }
     }

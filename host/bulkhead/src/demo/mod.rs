@@ -65,6 +65,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         },
         worker: WorkerArguments {
             worker_slot: "demo-0".to_owned(),
+            buckets: None,
             control_url: String::new(),
             token_file: None,
             executor_threads: None,

@@ -10,6 +10,7 @@ mod memory;
 use crate::arguments::WorkerArguments;
 use crate::client::Client;
 use anyhow::Context;
+use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::WorkerReport;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
@@ -74,12 +75,15 @@ impl Worker {
         if let Some(threads) = arguments.executor_threads {
             config.executor_threads = threads.max(1);
         }
+        let buckets = arguments.buckets.clone().unwrap_or_else(|| BucketsConfig::Folder(data_dir.join("buckets")));
+        let buckets = Buckets::open(&buckets).map_err(anyhow::Error::msg)?;
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();
         let logs = TenantLogs::default();
         let flow = Flow::start(FlowParts {
             log,
             engine,
+            buckets,
             source: Arc::new(FromControl(client.clone())),
             guest_logs: Arc::new(logs.clone()),
             worker: scope,

@@ -76,9 +76,15 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {
     let at = format!("{stage}.outputs.{port}");
     let name = check.name(at.clone(), &port);
-    let target = match (raw.topic, raw.stage) {
-        (Some(topic), None) => check.name(format!("{at}.topic"), &topic).map(Target::Topic),
-        (None, Some(stage)) => match index.get(&stage) {
+    if raw.bucket.is_none()
+        && (raw.prefix.is_some() || raw.format.is_some() || raw.columns.is_some() || raw.roll.is_some())
+    {
+        check.error(Code::FieldInvalid, at.clone(), "`prefix`, `format`, `columns` and `roll` belong to a `bucket`");
+    }
+    let target = match (&raw.topic, &raw.stage, &raw.bucket) {
+        (None, None, Some(_)) => super::buckets::output(check, &at, raw).map(|output| Target::Bucket(Box::new(output))),
+        (Some(topic), None, None) => check.name(format!("{at}.topic"), topic).map(Target::Topic),
+        (None, Some(stage), None) => match index.get(stage) {
             Some(to) => Some(Target::Stage(*to)),
             None => {
                 check.error(
@@ -90,7 +96,7 @@ fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw
             }
         },
         _ => {
-            check.error(Code::FieldInvalid, at, "name either a `topic` or a `stage`");
+            check.error(Code::FieldInvalid, at, "name one of a `topic`, a `stage` or a `bucket`");
             None
         }
     };

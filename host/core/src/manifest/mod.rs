@@ -5,12 +5,14 @@
 //! [`PipelineSpec::topics`] are made for that.
 //! Must never: give a [`PipelineSpec`] with a cycle, a dangling edge or a limit above its maximum.
 
+mod buckets;
 mod graph;
 mod raw;
 mod start;
 #[cfg(test)]
 mod tests;
 
+use crate::bucket::BucketOutput;
 use crate::code::Code;
 use crate::limits::{self, BatchLimits, StageLimits};
 use crate::name::{ModuleDigest, ModuleName, PipelineName, PortName, StageName, TopicName};
@@ -127,6 +129,8 @@ pub enum Target {
     Topic(TopicName),
     /// Another stage, by index; always a later one.
     Stage(usize),
+    /// Objects in a bucket, each row in exactly one.
+    Bucket(Box<BucketOutput>),
 }
 
 /// How a manifest names a module.

@@ -2,6 +2,7 @@
 //!
 //! Must never: be used for anything but [`super::parse`], or hold a default that the typed form does not name.
 
+use crate::bucket::{ColumnType, Format};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -79,6 +80,30 @@ pub(super) struct RawState {
 pub(super) struct RawOutput {
     pub(super) topic: Option<String>,
     pub(super) stage: Option<String>,
+    pub(super) bucket: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) format: Option<Format>,
+    pub(super) columns: Option<Vec<RawColumn>>,
+    pub(super) roll: Option<RawRoll>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawColumn {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: ColumnType,
+    #[serde(default)]
+    pub(super) nullable: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawRoll {
+    pub(super) records: Option<u32>,
+    pub(super) bytes: Option<u64>,
+    pub(super) every_ms: Option<u64>,
+    pub(super) by: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

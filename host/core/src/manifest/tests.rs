@@ -134,3 +134,43 @@ fn a_stage_without_new_fields_is_written_as_before() {
     let json = serde_json::to_string(&spec).unwrap();
     assert!(!json.contains("state") && !json.contains("tick"), "{json}");
 }
+
+const BUCKET: &str = r#"{bucket: flights, prefix: "by-hour/", format: parquet, roll: {records: 5, by: carrier},
+      columns: [{name: carrier, type: string}, {name: at, type: timestamp, nullable: true}, {name: delay, type: double}]}"#;
+
+#[test]
+fn a_bucket_output_is_read_with_its_defaults() {
+    let text = GOOD.replace("start:", "to: [first]\n    start:").replace("{topic: enriched}", BUCKET);
+    let spec = parse(&text).unwrap();
+    let Target::Bucket(output) = &spec.stages[1].outputs[0].target else { panic!("{spec:?}") };
+    assert_eq!((output.roll.records, output.roll.every_ms, output.by), (5, 60_000, Some(0)));
+    assert!(output.columns[1].nullable && !output.columns[2].nullable);
+    assert_eq!(spec.topics().len(), 3);
+    let resolved = spec.resolve(|_| Some(ModuleDigest::of(b"x"))).unwrap();
+    let json = serde_json::to_string(&resolved).unwrap();
+    assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), resolved);
+}
+
+#[test]
+fn every_mistake_about_buckets_has_its_code() {
+    let cases: [(&str, &str, Code); 12] = [
+        ("bucket: flights", "bucket: Flights", Code::FieldInvalid),
+        ("bucket: flights", "bucket: flights, topic: x", Code::FieldInvalid),
+        ("bucket: flights", "topic: x", Code::FieldInvalid),
+        ("by-hour/", "../", Code::KeyRefused),
+        ("by-hour/", "by-hour", Code::KeyRefused),
+        ("by-hour/", "/by-hour/", Code::KeyRefused),
+        ("format: parquet", "format: xml", Code::ManifestSyntax),
+        ("format: parquet, ", "", Code::FieldInvalid),
+        ("records: 5", "records: 5000000", Code::LimitExceeded),
+        ("records: 5", "everyMs: 5", Code::LimitExceeded),
+        ("by: carrier", "by: delay", Code::FieldInvalid),
+        ("name: delay", "name: carrier", Code::FieldInvalid),
+    ];
+    for (from, to, code) in cases {
+        let bucket = BUCKET.replace(from, to);
+        assert_ne!(bucket, BUCKET, "{from} is not in the output");
+        let found = codes(&GOOD.replace("{topic: enriched}", &bucket));
+        assert!(found.contains(&code), "{to}: {found:?}");
+    }
+}

@@ -124,3 +124,9 @@ pub(crate) async fn retry_twice() {
         assert_eq!(outcome.outputs.len(), 2 - asks);
     }
 }
+
+#[tokio::test]
+pub(crate) async fn to_rows() {
+    let processed = instance("to_rows").await.process(&batch(&["7"])).await.unwrap();
+    assert_eq!(processed.outcome.outputs.values.get(0), Some(&br#"{"n":7,"by":"1","partition":0}"#[..]));
+}

@@ -12,6 +12,7 @@ use crate::config::backoff;
 use crate::flow::Tools;
 use crate::graph::Graph;
 use crate::replay::sift;
+use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
 use async_task::Task;
@@ -21,7 +22,7 @@ use bulkhead_core::fault::Fault;
 use bulkhead_core::manifest::{Feed, PipelineSpec, StageSpec};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use bulkhead_engine::StageConfig;
-use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, ReaderInput, ReaderSpec, Source};
+use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, ReaderInput, ReaderSpec, Source, TopicSpec};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,7 @@ struct Live {
     poll_failures: u32,
     /// The last look around found the log away.
     log_away: bool,
+    sinks: Vec<Sink>,
 }
 
 /// A partition that this worker owns.
@@ -145,13 +147,17 @@ impl SourceThread {
         let scope = TenantScope::assume(assignment.key.tenant.clone());
         let spec = &assignment.spec;
         let stages = self.tools.runtime.block_on(self.load(assignment))?;
-        let graph = Graph::new(&scope, spec, stages);
+        let graph = Graph::new(&scope, &assignment.key.project, spec, stages);
         let inputs = self.inputs(&scope, assignment)?;
         let dead_letters = scope.topic(&spec.dead_letter);
         for topic in graph.targets().chain([&dead_letters]) {
             self.require(topic)?;
         }
         let state = self.state_tools(&scope, assignment)?;
+        let sinks = SinkSpec::all(assignment);
+        for sink in &sinks {
+            self.make_sink_topics(sink, &inputs)?;
+        }
         let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
         let queue_bytes = self.tools.config.buffer_bytes / 2;
         let reader = self.tools.log.reader(ReaderSpec { group, inputs, batch: spec.batch, queue_bytes })?;
@@ -177,6 +183,7 @@ impl SourceThread {
             asked: None,
             poll_failures: 0,
             log_away: false,
+            sinks: sinks.into_iter().map(|sink| Sink::start(sink, &self.state, &self.tools)).collect(),
         })
     }
 
@@ -221,6 +228,29 @@ impl SourceThread {
             Some(_) => Ok(()),
             None => Err(LogError::new(Code::TopicGone, format!("there is no topic `{topic}`"))),
         }
+    }
+
+    /// The hidden topics of a bucket output, with as many partitions as the input that has most, so that rows keep their source's
+    /// order. They stay when the pipeline goes: what waits in them was committed.
+    fn make_sink_topics(&self, sink: &SinkSpec, inputs: &[ReaderInput]) -> Result<(), LogError> {
+        let mut partitions = 1;
+        for input in inputs {
+            let info = self.tools.runtime.block_on(self.tools.topics.get(&input.topic))?;
+            partitions = info.map_or(partitions, |info| partitions.max(info.partitions));
+        }
+        for topic in [&sink.rows, &sink.manifests] {
+            if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_some() {
+                continue;
+            }
+            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, compacted: false };
+            match self.tools.log.create_topic(topic, &spec) {
+                // Another worker was quicker.
+                Err(error) if error.code == Code::Conflict => {}
+                made => made?,
+            }
+            self.tools.topics.forget(topic);
+        }
+        Ok(())
     }
 
     async fn load(&self, assignment: &PipelineAssignment) -> Result<Vec<RunningStage>, LogError> {
@@ -409,6 +439,11 @@ impl SourceThread {
         live.incarnation.end();
         live.reader.close();
         let _settled = live.incarnation.wait_settled(self.tools.config.drain_timeout);
+        // Sinks last, so that what the lanes have just committed becomes objects, where there is time.
+        if drain {
+            live.sinks.iter().for_each(|sink| sink.finish(self.tools.config.drain_timeout));
+        }
+        live.sinks.into_iter().for_each(Sink::join);
         self.state.metrics.lag.set(0);
         self.state.metrics.guest_memory.set(0);
         self.state.update(|status| (status.lag, status.partitions) = (0, 0));

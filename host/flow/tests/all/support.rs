@@ -1,5 +1,6 @@
 //! A log, workers on it, and what is written and read there.
 
+use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, PipelineReport};
 use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
 use bulkhead_core::fault::HostFault;
@@ -118,7 +119,8 @@ pub(crate) fn config() -> FlowConfig {
 /// A log.
 pub(crate) struct World {
     pub(crate) log: Arc<dyn Log>,
-    _folder: Option<tempfile::TempDir>,
+    pub(crate) buckets: Buckets,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// A record that was written.
@@ -176,13 +178,13 @@ pub(crate) fn state_topic(pipeline: &PipelineAssignment) -> PhysicalTopic {
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = Arc::new(EmbeddedLog::open(folder.path()).unwrap());
-        Self { _folder: Some(folder), ..Self::on(log) }
+        let log = EmbeddedLog::open(&folder.path().join("log")).unwrap();
+        Self::with(Arc::new(log), folder)
     }
 
-    /// On a log whose folder is somebody else's care.
-    pub(crate) fn on(log: Arc<dyn Log>) -> Self {
-        Self { log, _folder: None }
+    fn with(log: Arc<dyn Log>, folder: tempfile::TempDir) -> Self {
+        let buckets = BucketsConfig::Folder(folder.path().join("buckets"));
+        Self { log, buckets: Buckets::open(&buckets).unwrap(), folder }
     }
 
     /// A log with the topics `in`, `out` and `dead` of [`ACME`].
@@ -294,7 +296,7 @@ impl World {
     }
 
     pub(crate) fn worker_with(&self, slot: &str, config: FlowConfig) -> Worker {
-        Worker::start(self.log.clone(), slot, config)
+        Worker::start_with(self.log.clone(), self.buckets.clone(), slot, config)
     }
 }
 
@@ -307,13 +309,20 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// For pipelines without buckets.
     pub(crate) fn start(log: Arc<dyn Log>, slot: &str, config: FlowConfig) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-buckets");
+        Self::start_with(log, Buckets::open(&BucketsConfig::Folder(folder)).unwrap(), slot, config)
+    }
+
+    pub(crate) fn start_with(log: Arc<dyn Log>, buckets: Buckets, slot: &str, config: FlowConfig) -> Self {
         let registry = prometheus::Registry::new();
         let lines = Lines::default();
         let runtime = runtime().handle().clone();
         let flow = Flow::start(FlowParts {
             log,
             engine: engine(),
+            buckets,
             source: Arc::new(Guests),
             guest_logs: Arc::new(lines.clone()),
             worker: WorkerScope::new(slot).unwrap(),

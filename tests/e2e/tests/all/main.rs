@@ -5,6 +5,7 @@
 
 mod apart;
 mod brokers;
+mod buckets;
 mod changes;
 mod commands;
 mod dead_letters;
