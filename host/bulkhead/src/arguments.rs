@@ -40,9 +40,6 @@ pub(crate) enum Command {
     /// Run one stage between two Kafka topics, for benchmarks
     #[command(hide = true)]
     BenchPipeline(BenchArguments),
-    /// Run a dead letter's record here and say in JSON what came of it
-    #[command(hide = true)]
-    ReplayLetter(ReplayArguments),
 }
 
 /// Which role a process has.
@@ -219,27 +216,5 @@ pub(crate) struct BenchArguments {
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
     #[arg(long, default_value = ".bulkhead/bench")]
-    pub(crate) data_dir: PathBuf,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ReplayArguments {
-    /// Where control is
-    #[arg(long)]
-    pub(crate) url: String,
-    /// File with the token of a developer
-    #[arg(long)]
-    pub(crate) token_file: PathBuf,
-    #[arg(long)]
-    pub(crate) tenant: String,
-    #[arg(long, default_value = "default")]
-    pub(crate) project: String,
-    #[arg(long)]
-    pub(crate) pipeline: String,
-    /// PARTITION-OFFSET of the dead letter
-    #[arg(long)]
-    pub(crate) id: String,
-    /// Folder for compiled code
-    #[arg(long)]
     pub(crate) data_dir: PathBuf,
 }

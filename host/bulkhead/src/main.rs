@@ -39,7 +39,6 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain::run(&explain),
         Command::Developer(command) => return cli::main(command),
         Command::BenchPipeline(bench) => bench_pipeline::run(bench),
-        Command::ReplayLetter(replay) => replay::run(&replay),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

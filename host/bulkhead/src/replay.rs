@@ -5,8 +5,7 @@
 //! fuel. What a stage keeps between records is not part of it.
 //! Must never: write to the log, or run bytes whose digest is not the letter's.
 
-use crate::arguments::ReplayArguments;
-use crate::client::{Client, TokenSource, accepted};
+use crate::client::{Client, accepted};
 use anyhow::{Context, ensure};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
@@ -106,21 +105,6 @@ pub(crate) async fn local(client: &Client, letter: Letter<'_>, data_dir: &Path) 
         }
     }
     run_bundle(&engine(data_dir)?, bundle, modules).await
-}
-
-/// Runs a letter and prints both verdicts as JSON, for programs.
-///
-/// # Errors
-/// As [`local`].
-pub(crate) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
-    crate::logging::start("warn");
-    let client = Client::new(&arguments.url, TokenSource::File(arguments.token_file.clone()))?;
-    let ReplayArguments { tenant, project, pipeline, id, data_dir, .. } = arguments;
-    let letter = Letter { tenant, project, pipeline, id };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let replayed = runtime.block_on(local(&client, letter, data_dir))?;
-    println!("{}", replayed.json());
-    Ok(())
 }
 
 /// A sandbox for a few instances.

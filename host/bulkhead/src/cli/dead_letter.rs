@@ -3,9 +3,13 @@
 //! Must never: run a record again without being told to.
 
 use super::config::Connection;
+use super::failure::Complaint;
 use super::output::{self, cell, printable};
+use super::progress;
 use super::records;
 use super::session::{Session, items, with_query};
+use crate::replay::{self, Letter, Replayed, Verdict};
+use bulkhead_core::code::Code;
 use bulkhead_core::name::PipelineName;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -50,6 +54,9 @@ enum Verb {
         /// Even where that was done before
         #[arg(long)]
         again: bool,
+        /// Run it on this machine instead, and compare the verdict and its fuel; nothing is written
+        #[arg(long, conflicts_with = "again")]
+        local: bool,
     },
     /// Take a dead letter out of the list
     Drop(Which),
@@ -91,7 +98,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let answer = session.get(&one(&session, &which, "")?).await?;
             session.show(&answer, || show(&answer))
         }
-        Verb::Replay { which, again } => {
+        Verb::Replay { which, local: true, .. } => replay_here(&session, &which).await,
+        Verb::Replay { which, again, local: false } => {
             let query = if again { vec![("again", "true".to_owned())] } else { Vec::new() };
             let answer = session.post(&with_query(&one(&session, &which, "/replay")?, &query), &Value::Null).await?;
             session.done(&answer, &format!("{} was written to its input again", which.id))
@@ -101,6 +109,40 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             session.done(&answer, &format!("dropped {}", which.id))
         }
     }
+}
+
+/// Fetches record, modules and settings, and runs the record alone, as the host did that made it a dead letter.
+async fn replay_here(session: &Session, which: &Which) -> anyhow::Result<()> {
+    let (tenant, project) = (session.tenant()?.to_string(), session.project().to_string());
+    let letter =
+        Letter { tenant: &tenant, project: &project, pipeline: which.pipeline.as_str(), id: which.id.as_str() };
+    let spinner = progress::waiting("fetching and running".to_owned());
+    let replayed = replay::local(&session.client, letter, &super::cache_folder()?).await;
+    spinner.finish_and_clear();
+    let replayed = replayed?;
+    session.show(&replayed.json(), || show_replayed(&replayed))?;
+    if replayed.same() {
+        return Ok(());
+    }
+    let detail = format!("{} came to another verdict here than it says", which.id);
+    Err(Complaint::new(Code::ReplayDiffers, detail).into())
+}
+
+fn show_replayed(replayed: &Replayed) -> anyhow::Result<()> {
+    for line in &replayed.lines {
+        output::line(&printable(line))?;
+    }
+    let verdict = |verdict: &Verdict| {
+        let fuel = verdict.fuel.map(|fuel| format!(", fuel {fuel}")).unwrap_or_default();
+        format!("{} in stage {}{fuel}: {}", verdict.code, verdict.stage, verdict.message)
+    };
+    let found = replayed.found.as_ref().map_or("the record passed".to_owned(), verdict);
+    output::fields(&[
+        ("the letter", verdict(&replayed.said)),
+        ("here", found),
+        ("same", if replayed.same() { "yes" } else { "no" }.to_owned()),
+    ])?;
+    replayed.backtrace.iter().try_for_each(|frame| output::line(&format!("  at {}", printable(frame))))
 }
 
 fn source(letter: &Value) -> String {

@@ -31,7 +31,7 @@ use bulkhead_core::code::Code;
 use clap::Subcommand;
 use config::{Connection, Settings};
 use failure::Complaint;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Commands of a tenant's developer.
@@ -147,4 +147,12 @@ fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
     Complaint::new(Code::LocalFailure, format!("{} cannot be read: {error}", path.display())).into()
+}
+
+/// Where compiled code is kept: `bulkhead` in `$XDG_CACHE_HOME` or `~/.cache`.
+fn cache_folder() -> anyhow::Result<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    let detail = "neither XDG_CACHE_HOME nor HOME is set; compiled code needs a place";
+    Ok(cache.ok_or_else(|| Complaint::new(Code::CliConfigInvalid, detail))?.join("bulkhead"))
 }

@@ -9,7 +9,7 @@ use crate::client::{Client, TokenSource, accepted};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bulkhead_core::code::Code;
-use bulkhead_core::name::TenantId;
+use bulkhead_core::name::{ProjectId, TenantId};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -51,9 +51,21 @@ impl Session {
     /// # Errors
     /// [`Code::CliConfigInvalid`] where nothing names the tenant.
     pub(crate) fn of_tenant(&self, rest: &str) -> anyhow::Result<String> {
+        Ok(format!("/api/v1/tenants/{}{rest}", self.tenant()?))
+    }
+
+    /// Whose things.
+    ///
+    /// # Errors
+    /// [`Code::CliConfigInvalid`] where nothing says.
+    pub(crate) fn tenant(&self) -> anyhow::Result<&TenantId> {
         let detail = "nothing names the tenant: give --tenant, set BULKHEAD_TENANT, or log in with a tenant's token";
-        let tenant = self.tenant.as_ref().ok_or_else(|| Complaint::new(Code::CliConfigInvalid, detail))?;
-        Ok(format!("/api/v1/tenants/{tenant}{rest}"))
+        Ok(self.tenant.as_ref().ok_or_else(|| Complaint::new(Code::CliConfigInvalid, detail))?)
+    }
+
+    /// In which project.
+    pub(crate) fn project(&self) -> &ProjectId {
+        &self.settings.project
     }
 
     /// The path of something of the project, for instance `/pipelines`.

@@ -185,19 +185,11 @@ fn config_of(spec: &PipelineSpec<ModuleRef>, index: usize) -> StageConfig {
 fn engine(profile: Option<Arc<Profile>>) -> anyhow::Result<Engine> {
     let program = std::env::current_exe().context("finding this program")?;
     let compiler = CompilerCommand { program, args: vec![crate::arguments::COMPILER.into()] };
-    let folder = cache_folder()?.join(if profile.is_some() { "profiling" } else { "code" });
+    let folder = super::cache_folder()?.join(if profile.is_some() { "profiling" } else { "code" });
     let mut config = EngineConfig::new(folder, compiler);
     config.pool = PoolSizes { instances: INSTANCES_MAX, calls: INSTANCES_MAX, ..PoolSizes::default() };
     Ok(match profile {
         Some(profile) => Engine::profiling(config, profile)?,
         None => Engine::new(config)?,
     })
-}
-
-/// Where compiled code is kept: `bulkhead` in `$XDG_CACHE_HOME` or `~/.cache`.
-fn cache_folder() -> anyhow::Result<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    let detail = "neither XDG_CACHE_HOME nor HOME is set; compiled code needs a place";
-    Ok(cache.ok_or_else(|| Complaint::new(Code::CliConfigInvalid, detail))?.join("bulkhead"))
 }
