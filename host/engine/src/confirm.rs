@@ -4,9 +4,9 @@
 //! again, to the same verdict and the same fuel.
 //! Must never: use anything of the machine, the time or the batch around the record.
 
+use crate::capability::state::StateStore;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode, Processed};
-use crate::capability::state::StateStore;
 use crate::module::Stage;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::fault::{GuestFault, GuestFaultKind};

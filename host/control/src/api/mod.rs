@@ -6,9 +6,9 @@
 
 mod audit;
 mod body;
+mod dead_letters;
 mod deploy;
 mod describe;
-mod dead_letters;
 mod edge;
 mod extract;
 mod health;
@@ -23,9 +23,9 @@ mod repeat;
 mod revisions;
 mod routes;
 mod rows;
+mod sse;
 mod stages;
 mod tags;
-mod sse;
 mod tenants;
 mod tokens;
 mod topics;
