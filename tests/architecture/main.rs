@@ -7,6 +7,7 @@
 
 mod edges;
 mod files;
+mod limits;
 mod text;
 mod unsafe_code;
 mod workspace;
