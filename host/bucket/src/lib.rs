@@ -1,7 +1,7 @@
 //! Buckets: folders or an S3 server, behind types that reach one tenant's granted prefix, or one output's staging area.
 //!
 //! [`Buckets`] is the store of the whole installation. From it come a [`Granted`], which sees the keys below one prefix of one
-//! bucket, and an [`OutputBucket`], which stages objects of a declared output and publishes them. [`rows`] and [`format`] turn rows
+//! bucket, and an [`OutputBucket`], which stages objects of a declared output and publishes them. [`rows`] and [`mod@format`] turn rows
 //! into objects.
 //! Must never: take a physical name that [`bulkhead_core::scope`] did not make, or follow a symbolic link.
 

@@ -26,7 +26,7 @@ mod profile;
 mod settings;
 mod state;
 
-pub use capability::state::{StateError, StateStore};
+pub use capability::state::{KeyValue, StateError, StateStore};
 pub use compiler::compiler_main;
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};
 pub use confirm::Confirmed;

@@ -20,7 +20,7 @@ const WHOAMI: &str = "/api/v1/whoami";
 /// the token's tenant the default.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The server, for instance https://bulkhead.example.com
+    /// The server, for instance `https://bulkhead.example.com`
     #[arg(value_name = "SERVER")]
     address: Option<String>,
     #[command(flatten)]

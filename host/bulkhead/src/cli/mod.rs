@@ -1,6 +1,6 @@
 //! The command line of a tenant's developer: one file for each noun, over the same HTTP API that anybody can use.
 //!
-//! A command opens a [`Session`], asks, and prints: a table for people or the API's JSON for programs ([`output`]). What goes wrong ends in
+//! A command opens a [`session::Session`], asks, and prints: a table for people or the API's JSON for programs ([`output`]). What goes wrong ends in
 //! [`failure`], which knows the exit codes. `new`, `run` and `completion` need no server.
 //! Must never: reach past the API, or decide what control decides.
 

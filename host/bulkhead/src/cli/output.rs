@@ -39,7 +39,7 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 /// Prints JSON, as one line.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn json(value: &Value) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, value).map_err(std::io::Error::from)?;
@@ -50,7 +50,7 @@ pub(crate) fn json(value: &Value) -> anyhow::Result<()> {
 /// Prints rows under headings, or `nothing` where there is none.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> anyhow::Result<()> {
     if rows.is_empty() {
         return line(nothing);
@@ -65,7 +65,7 @@ pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) ->
 /// Prints names with their values, one below the other; a value that is empty is left out.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn fields(rows: &[(&str, String)]) -> anyhow::Result<()> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {

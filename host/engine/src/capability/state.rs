@@ -18,6 +18,9 @@ const CALL_FUEL: u64 = 2_000;
 /// Fuel for each entry that a scan gives, beside its bytes.
 const ENTRY_FUEL: u64 = 200;
 
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// One stage's keys and values in one partition, lent to an instance for one call with
 /// [`Instance::with_state`](crate::Instance::with_state).
 ///
@@ -47,13 +50,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// Where the host fails.
-    fn scan(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        limit: usize,
-        bytes: u64,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError>;
+    fn scan(&self, start: &[u8], end: Option<&[u8]>, limit: usize, bytes: u64) -> Result<Vec<KeyValue>, StateError>;
 }
 
 /// Why a store did not do what it was asked.

@@ -49,13 +49,16 @@ pub(super) struct SinkThread {
     said: bool,
 }
 
+/// Rows on their way to a staged object: the task, where they end, since when, and their bytes.
+type Staging = (JoinHandle<Result<Manifest, LogError>>, i64, Instant, u64);
+
 /// A partition of the rows topic.
 struct Rows {
     epoch: u64,
     roll: Roll,
     /// Where the gathered rows end.
     next: i64,
-    staging: Option<(JoinHandle<Result<Manifest, LogError>>, i64, Instant, u64)>,
+    staging: Option<Staging>,
 }
 
 /// A partition of the manifests topic.
@@ -437,10 +440,10 @@ impl SinkThread {
             ends.get(usize::from(topic)).and_then(|ends| ends.get(partition as usize)).copied()
         };
         let rows = live.rows.iter().all(|(partition, rows)| end(ROWS, *partition).is_none_or(|end| rows.next >= end));
-        let manifests = live.manifests.iter();
+        let mut manifests = live.manifests.iter();
         let published =
-            manifests.map(|(partition, of)| end(MANIFESTS, *partition).is_none_or(|end| of.committed >= end));
-        Ok(rows && published.fold(true, |all, one| all && one))
+            manifests.all(|(partition, of)| end(MANIFESTS, *partition).is_none_or(|end| of.committed >= end));
+        Ok(rows && published)
     }
 }
 

@@ -182,6 +182,12 @@ impl World {
         Self::with(Arc::new(log), folder)
     }
 
+    /// On a log whose folder is somebody else's care.
+    #[allow(dead_code, reason = "for the benchmark of state, which shares this file")]
+    pub(crate) fn on(log: Arc<dyn Log>) -> Self {
+        Self::with(log, tempfile::tempdir().unwrap())
+    }
+
     fn with(log: Arc<dyn Log>, folder: tempfile::TempDir) -> Self {
         let buckets = BucketsConfig::Folder(folder.path().join("buckets"));
         Self { log, buckets: Buckets::open(&buckets).unwrap(), folder }

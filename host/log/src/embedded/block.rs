@@ -84,7 +84,7 @@ fn read(place: Place, blob: &[u8]) -> Option<RecordBatch> {
     let names = BytesColumn { ends: input.ends()?, data: input.bytes()? };
     let headers = Headers { record_ends, names, values: input.nullable()? };
     let whole = keys.len() == rows && values.len() == rows && headers.names.len() == headers.values.len();
-    (whole && input.0.is_empty()).then(|| RecordBatch {
+    (whole && input.0.is_empty()).then_some(RecordBatch {
         topic: 0,
         partition: place.partition,
         offsets,

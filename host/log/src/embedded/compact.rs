@@ -143,7 +143,7 @@ impl Pass {
         let Some(key) = run.keys.get(i) else { return true };
         let newer = self.last.get(&hash(hashers, key)).is_some_and(|last| *last > run.offsets[i]);
         let over = run.values.get(i).is_none() && run.timestamps[i] < nulls_before;
-        !newer && !(over && run.offsets[i] + 1 < self.topic.end(self.partition))
+        !(newer || over && run.offsets[i] + 1 < self.topic.end(self.partition))
     }
 
     fn rewrite(
