@@ -32,7 +32,8 @@ fn the_sandbox_agrees() {
     assert!(report.to("hourly").len() > 700 && report.to("hourly").len() == report.to("table").len());
     assert!(!report.to("late").is_empty() && report.rejected.len() == 1);
     assert!(report.outputs.iter().any(|output| output.by_tick));
-    assert!(run.fuel / 1_401 < 40_000, "{} fuel a record", run.fuel / 1_401);
+    // Nearly every record opens an hour of its own, which is the dearest case: looked up, kept, given out twice and removed.
+    assert!(run.fuel / 1_401 < 60_000, "{} fuel a record", run.fuel / 1_401);
 }
 
 #[test]
