@@ -57,7 +57,10 @@ impl Remote {
     pub(crate) async fn put(&self, key: &str, bytes: Bytes, condition: Condition) -> Result<ObjectInfo, BucketError> {
         let (path, size) = (path(key)?, bytes.len() as u64);
         let etag = if bytes.len() > PART_BYTES && condition == Condition::None {
-            let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(&path).await?, PART_BYTES);
+            let mut upload = WriteMultipart::new_with_chunk_size(
+                self.store.put_multipart(&path).await.map_err(no_bucket)?,
+                PART_BYTES,
+            );
             upload.put(bytes);
             upload.finish().await?.e_tag
         } else {
@@ -67,7 +70,9 @@ impl Remote {
                 Condition::Match(etag) => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
             };
             let options = PutOptions { mode, ..PutOptions::default() };
-            self.store.put_opts(&path, PutPayload::from_bytes(bytes), options).await?.e_tag
+            let unconditional = options.mode == PutMode::Overwrite;
+            let put = self.store.put_opts(&path, PutPayload::from_bytes(bytes), options).await;
+            put.map_err(|error| if unconditional { no_bucket(error) } else { error.into() })?.e_tag
         };
         Ok(ObjectInfo { key: key.to_owned(), size, etag: etag.unwrap_or_default(), modified_ms: now_ms() })
     }
@@ -126,7 +131,15 @@ impl Remote {
 
     /// Begins an object that comes in pieces. Nobody sees it before it is complete.
     pub(crate) async fn upload(&self, key: &str) -> Result<Box<dyn MultipartUpload>, BucketError> {
-        Ok(self.store.put_multipart(&path(key)?).await?)
+        self.store.put_multipart(&path(key)?).await.map_err(no_bucket)
+    }
+}
+
+/// A write that asks for no object and still finds one missing: it is the server's bucket, which is the operator's.
+fn no_bucket(error: object_store::Error) -> BucketError {
+    match error {
+        object_store::Error::NotFound { .. } => BucketError::new(BucketErrorKind::Away, error.to_string()),
+        other => other.into(),
     }
 }
 

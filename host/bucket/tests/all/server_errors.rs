@@ -39,9 +39,8 @@ fn a_server_that_answers_500_is_asked_a_few_times_and_then_called_away() {
 }
 
 #[test]
-fn a_server_that_refuses_the_credentials_is_away_and_not_the_tenants_fault() {
+fn a_server_without_the_platforms_bucket_is_away_and_it_is_not_the_tenants_fault() {
     run(async {
-        // Path-style, so a bucket of another name is a bucket that is not there.
         let text = format!("s3://not-there?endpoint={}&region=us-east-1", endpoint());
         let _keys = remote(None);
         let buckets = bulkhead_bucket::Buckets::open(&text.parse().unwrap()).unwrap();
