@@ -9,6 +9,7 @@ mod buckets;
 mod changes;
 mod commands;
 mod dead_letters;
+mod delays;
 mod developer;
 mod examples;
 mod faults;
