@@ -122,7 +122,7 @@ impl Live {
                 Some(report) => report.message.clone(),
                 None => Some("no worker has reported on this pipeline lately".to_owned()),
             },
-            lag: owners().map(|(_, report)| report.lag).reduce(|a, b| a.saturating_add(b)),
+            lag: owners().map(|(_, report)| report.lag).reduce(|a, b| Some(a?.saturating_add(b?))).flatten(),
             partitions: owners().map(|(_, report)| report.partitions).sum(),
             state_bytes: owners().map(|(_, report)| report.state_bytes).sum(),
             workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),

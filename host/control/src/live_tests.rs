@@ -20,7 +20,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         phase,
         code: None,
         message: None,
-        lag,
+        lag: Some(lag),
         partitions,
         totals: Totals::default(),
         state_bytes: 0,
@@ -76,4 +76,15 @@ fn only_what_the_store_keeps_counts_as_a_change() {
     let mut rebooted = report("a", Phase::Running, 5, 2);
     rebooted.boot = "2".into();
     assert_eq!(live.changed(&rebooted).len(), 1, "a new boot is all news");
+}
+
+#[test]
+fn the_lag_is_unknown_until_all_that_own_partitions_know_it() {
+    let mut new = report("b", Phase::Running, 0, 1);
+    new.pipelines[0].lag = None;
+    let live = Live::new(Duration::from_secs(10));
+    let at = Instant::now();
+    live.hear_at(at, report("a", Phase::Running, 5, 1));
+    live.hear_at(at, new);
+    assert_eq!(live.fares_at(at, &key("p"), 1).lag, None);
 }

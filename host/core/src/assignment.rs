@@ -85,7 +85,8 @@ pub struct PipelineReport {
     /// The same in words for the tenant.
     pub message: Option<String>,
     /// Records between the committed positions and the ends of the partitions that this worker owns.
-    pub lag: i64,
+    /// `None` until it is known of all of them.
+    pub lag: Option<i64>,
     /// Partitions that this worker owns.
     pub partitions: u32,
     /// Committed since the worker's start.

@@ -45,7 +45,7 @@ impl Fixture {
             phase: Phase::Running,
             code: None,
             message: None,
-            lag: 0,
+            lag: Some(0),
             partitions: 1,
             totals,
             state_bytes: 0,

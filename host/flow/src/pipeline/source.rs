@@ -352,7 +352,7 @@ impl SourceThread {
             let topic = &live.run.assignment.spec.inputs[usize::from(source.topic)].topic;
             self.state.update(|status| {
                 status.initialised.entry(topic.clone()).or_default().insert(source.partition);
-                status.partitions = live.partitions.len() as u32;
+                (status.lag, status.partitions) = (None, live.partitions.len() as u32);
             });
         }
         Ok(())
@@ -405,11 +405,11 @@ impl SourceThread {
             end.map_or(0, |end| (end - owned.position).max(0))
         });
         let lag = lag.sum();
-        self.state.metrics.lag.set(lag);
         self.state.update(|status| {
-            status.lag = lag;
+            status.lag = Some(lag);
             status.partitions = live.partitions.len() as u32;
         });
+        self.state.metrics.lag.set(lag);
     }
 
     /// A pipeline with nothing to do would not notice by polling that its log is away.
@@ -446,7 +446,7 @@ impl SourceThread {
         live.sinks.into_iter().for_each(Sink::join);
         self.state.metrics.lag.set(0);
         self.state.metrics.guest_memory.set(0);
-        self.state.update(|status| (status.lag, status.partitions) = (0, 0));
+        self.state.update(|status| (status.lag, status.partitions) = (None, 0));
     }
 }
 

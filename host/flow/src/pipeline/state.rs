@@ -52,7 +52,8 @@ pub(crate) struct Status {
     /// How often it was told to begin anew; what is initialised is so since then.
     pub(crate) starts: u64,
     pub(crate) initialised: BTreeMap<TopicName, BTreeSet<i32>>,
-    pub(crate) lag: i64,
+    /// Unknown until the ends of what is owned have been asked for.
+    pub(crate) lag: Option<i64>,
     pub(crate) partitions: u32,
 }
 
@@ -66,7 +67,7 @@ impl PipelineState {
             revision: 0,
             starts: 0,
             initialised: BTreeMap::new(),
-            lag: 0,
+            lag: None,
             partitions: 0,
         };
         Self {

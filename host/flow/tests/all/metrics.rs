@@ -50,7 +50,7 @@ fn lag_is_what_lies_between_the_positions_and_the_ends() {
     worker.run(&pipeline);
     let lag = |worker: &Worker| worker.metric("bulkhead_lag_records", &[("tenant", ACME)]);
     until("all is lag", || lag(&worker) == Some(60.0));
-    assert_eq!(worker.report(&pipeline).lag, 60);
+    assert_eq!(worker.report(&pipeline).lag, Some(60));
     let mut next = simple("passthrough", "");
     next.revision = 2;
     worker.run(&next);

@@ -24,7 +24,7 @@ const BATCH_OVERHEAD: usize = 1_024;
 /// How long a full queue is waited for before the lane counts as stalled.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the first metadata of a topic may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A topic that a producer writes to.
 pub(super) struct Target {
@@ -73,7 +73,8 @@ impl Targets {
             return Ok(place);
         }
         let mut target = Target::new(client, name.as_str(), Arc::clone(&info))?;
-        target.set_info(client, info)?;
+        // What was known of a topic that cannot be found is asked for again the next time: it may be gone.
+        target.set_info(client, info).inspect_err(|_| cache.forget(name.as_str()))?;
         self.all.push(target);
         self.by_name.insert(name.clone(), self.all.len() - 1);
         Ok(self.all.len() - 1)

@@ -402,6 +402,8 @@ impl Writer for KafkaWriter {
     fn recover(&mut self) -> Result<(), LogError> {
         // Before the old client ends, because its messages may still point to them.
         self.client.told().payloads.lock().append(&mut self.held);
+        // A topic that went may be what broke the transaction, and a fresh client would wait for it in vain.
+        self.targets.all.iter().for_each(|target| self.shared.topics.forget(&target.name));
         self.targets = Targets::default();
         self.open = false;
         let client = initialised(&self.shared, &self.id).inspect_err(|error| self.broken = Some(error.clone()))?;
