@@ -54,37 +54,42 @@ pub(crate) fn strike(attack: Attack, kafka: &Kafka, mallory: &Tenant, rate: u32,
     }
     let to = Instant::now();
     strike.end()?;
-    // Records go on coming, since one that passes is what shows that all is well again.
+    let account = aftermath(&strike, feed, &said);
+    let recovered_in = to.elapsed();
+    // Also of an attacker that did not recover: the next one wants the lane to itself.
+    mallory.delete_pipeline(attack.id())?;
+    let account =
+        account.and_then(|sent| strike.account(sent, &ids(&strike, &attack.output())?, &ids(&strike, &dead)?));
+    Ok(Struck { attack, from, to, said, recovered_in, account })
+}
+
+/// Waits until the attacker's pipeline is well again and done. Gives how many records it was sent.
+fn aftermath(strike: &Strike, feed: Feed, said: &BTreeSet<String>) -> Result<u64> {
+    let (attack, mallory) = (strike.attack, strike.mallory);
     let recovered = |sent: Option<u64>| {
-        mallory
-            .wait_status(attack.id(), "the attacker's pipeline to recover", |status| {
-                let all = sent.is_none() || status.lag == Some(0);
-                all && status.phase.as_deref() == Some("running")
-            })
-            .with_context(|| format!("after the attack `{}`", attack.name()))
+        mallory.wait_status(attack.id(), "the attacker's pipeline to recover", |status| {
+            let all = sent.is_none() || status.lag == Some(0);
+            all && status.phase.as_deref() == Some("running")
+        })
     };
+    // Records go on coming, since one that passes is what shows that all is well again.
     recovered(None)?;
     let sent = feed.stop()?;
     recovered(Some(sent))?;
-    let recovered_in = to.elapsed();
-    ensure!(
-        !attack.is_told() || said.iter().any(|said| said.contains("BH")),
-        "`{}`: the pipeline said nothing but {said:?}",
-        attack.name()
-    );
-    mallory.delete_pipeline(attack.id())?;
+    ensure!(!attack.is_told() || said.iter().any(|said| said.contains("BH")), "the pipeline said nothing but {said:?}");
+    Ok(sent)
+}
 
-    let ids = |topic: &str| -> Result<Vec<u64>> {
-        let mut ids = Vec::new();
-        read_all(&kafka.admin_client(), &[(physical(topic), 1)], |message| {
-            let id = header(message, ID_HEADER).and_then(|id| id.parse().ok());
-            ids.push(id.context("an output of the attacker's names no source")?);
-            Ok(())
-        })?;
-        Ok(ids)
-    };
-    let account = strike.account(sent, &ids(&attack.output())?, &ids(&dead)?);
-    Ok(Struck { attack, from, to, said, recovered_in, account })
+/// Ids of the records of one of the attacker's topics, in offset order.
+fn ids(strike: &Strike, topic: &str) -> Result<Vec<u64>> {
+    let physical = format!("{}.{topic}", strike.mallory.name());
+    let mut ids = Vec::new();
+    read_all(&strike.kafka.admin_client(), &[(physical, 1)], |message| {
+        let id = header(message, ID_HEADER).and_then(|id| id.parse().ok());
+        ids.push(id.context("an output of the attacker's names no source")?);
+        Ok(())
+    })?;
+    Ok(ids)
 }
 
 fn shown(status: &Status) -> String {
