@@ -17,6 +17,7 @@ use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::kafka::{self, KafkaConfig, KafkaLog};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a connection may take nothing of what is sent to it before it is cut.
 const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Tells whoever started the host. Nobody may be there to read it, which is no reason to end.
+fn say(line: &str) {
+    let _closed = writeln!(std::io::stdout(), "bulkhead: {line}");
+}
 
 /// Runs the roles until a signal.
 ///
@@ -39,9 +45,9 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         let host = Host::start(arguments, stop.clone()).await?;
         if let Some(address) = host.address {
-            println!("bulkhead: API on http://{address}");
+            say(&format!("API on http://{address}"));
         }
-        println!("bulkhead: metrics on http://{}/metrics", host.metrics_address);
+        say(&format!("metrics on http://{}/metrics", host.metrics_address));
         let signalled = stop.clone();
         tokio::spawn(async move {
             signal().await;
