@@ -60,6 +60,7 @@ fn tests(arguments: &[&str]) -> Result<Tally> {
     let command = cargo(["test", "--workspace", "--no-fail-fast"])
         .args(arguments)
         // Tests that run the host take the one that was just built; building it apart would choose other features.
-        .env("BULKHEAD_BIN", target().join("debug/bulkhead"));
+        .env("BULKHEAD_BIN", target().join("debug/bulkhead"))
+        .env("BULKHEAD_COMPILER", target().join("debug/bulkhead-harness-compiler"));
     Tally::of(command.into_std())
 }
