@@ -10,12 +10,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const VERSION: &str = "4.3.1";
+/// The release of Kafka that tests run against.
+pub const KAFKA: &str = "4.3.1";
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>kafka-dist</artifactId><version>1</version><packaging>pom</packaging>
-  <properties><kafka.version>4.3.1</kafka.version></properties>
+  <properties><kafka.version>VERSION</kafka.version></properties>
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${kafka.version}</version></dependency>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>${kafka.version}</version>
@@ -25,19 +26,23 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 "#;
 
-/// The folder of Kafka's jars, installed now if they are not.
+/// The folder of the jars of this release of Kafka, installed now if they are not.
 ///
 /// # Errors
-/// Where Java is missing, or Maven cannot fetch them.
-pub fn kafka() -> Result<PathBuf> {
+/// Where `version` is not numbers between dots, Java is missing, or Maven cannot fetch them.
+pub fn kafka(version: &str) -> Result<PathBuf> {
+    ensure!(
+        !version.is_empty() && version.chars().all(|c| c.is_ascii_digit() || c == '.'),
+        "`{version}` is no release of Kafka: say for instance {KAFKA}"
+    );
     ensure_tool("java", "-version", "a Java runtime, 17 or later (package openjdk-17-jre-headless)")?;
     let root = services();
     fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
-    let home = root.canonicalize()?.join(format!("kafka-{VERSION}"));
+    let home = root.canonicalize()?.join(format!("kafka-{version}"));
     let lock = File::create(root.join(".install.lock"))?;
     lock.lock().context("cannot lock the folder of services")?;
     if !home.exists() {
-        install(&home)?;
+        install(&home, version)?;
     }
     Ok(home.join("libs"))
 }
@@ -78,12 +83,12 @@ pub fn s3() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn install(home: &Path) -> Result<()> {
+fn install(home: &Path, version: &str) -> Result<()> {
     ensure_tool("mvn", "-version", "Maven, which fetches Kafka (package maven)")?;
     let partial = home.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial)?;
-    fs::write(partial.join("pom.xml"), POM)?;
+    fs::write(partial.join("pom.xml"), POM.replace("VERSION", version))?;
     let output = Command::new("mvn")
         .args(["-B", "-ntp", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", partial.join("libs").display()))
@@ -96,8 +101,8 @@ fn install(home: &Path) -> Result<()> {
     let last: Vec<&str> = said.lines().rev().take(20).collect();
     let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
     ensure!(
-        output.status.success() && partial.join(format!("libs/kafka_2.13-{VERSION}.jar")).exists(),
-        "Maven could not fetch Kafka {VERSION}: see that this machine reaches Maven Central or a mirror named in \
+        output.status.success() && partial.join(format!("libs/kafka_2.13-{version}.jar")).exists(),
+        "Maven could not fetch Kafka {version}: see that this machine reaches Maven Central or a mirror named in \
          ~/.m2/settings.xml, then run again. Maven said:\n{last}"
     );
     fs::rename(&partial, home).with_context(|| format!("cannot make {}", home.display()))

@@ -50,8 +50,16 @@ impl Kafka {
     /// # Errors
     /// Where Kafka cannot be installed or does not start.
     pub fn try_start(brokers: usize) -> Result<Self> {
+        Self::try_start_release(install::KAFKA, brokers)
+    }
+
+    /// As [`Kafka::try_start`], with this release of Kafka.
+    ///
+    /// # Errors
+    /// Where it cannot be installed or does not start.
+    pub fn try_start_release(version: &str, brokers: usize) -> Result<Self> {
         ensure!((1..=9).contains(&brokers), "a cluster has 1 to 9 brokers");
-        let libs = install::kafka()?;
+        let libs = install::kafka(version)?;
         let mut attempt = 1;
         loop {
             match Self::attempt(&libs, brokers) {

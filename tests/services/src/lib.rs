@@ -13,6 +13,7 @@ mod s3;
 mod spawner;
 
 pub use admin::{Acl, Operation, Resource};
+pub use install::KAFKA;
 pub use install::kafka as install_kafka;
 pub use install::s3 as install_s3;
 pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};

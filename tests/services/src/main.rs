@@ -4,7 +4,7 @@
 //! of its jars; `install s3` the same with the S3 server's program.
 
 use anyhow::{Context, Result, bail};
-use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Kafka, install_kafka, install_s3};
+use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, KAFKA, Kafka, install_kafka, install_s3};
 use std::io::Write;
 
 const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3";
@@ -16,7 +16,7 @@ fn main() -> Result<()> {
         ["kafka"] => 1,
         ["kafka", "--brokers", count] => count.parse().context(USAGE)?,
         ["install", "kafka"] => {
-            println!("{}", install_kafka()?.display());
+            println!("{}", install_kafka(KAFKA)?.display());
             return Ok(());
         }
         ["install", "s3"] => {

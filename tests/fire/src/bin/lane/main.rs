@@ -33,6 +33,9 @@ struct Options {
     /// Only this attack, by the start of its name
     #[arg(long)]
     only: Option<String>,
+    /// The release of Kafka; from 4.1 to 4.4.0 a broker that stops may cost outputs of the partitions that it alone has (KAFKA-20734)
+    #[arg(long, default_value = "4.0.2")]
+    kafka: String,
 }
 
 fn main() -> ExitCode {

@@ -10,8 +10,8 @@ use bulkhead_fire::table::table;
 pub(crate) fn print(options: &Options, played: &Played) -> bool {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     println!(
-        "\nlane: 3 victims and an attacker at {} records a second each, protocol {}, {profile} build, {} s an attack\n",
-        options.rate, options.protocol, options.window_s
+        "\nlane: 3 victims and an attacker at {} records a second each, Kafka {}, protocol {}, {profile} build, {} s an attack\n",
+        options.rate, options.kafka, options.protocol, options.window_s
     );
     println!("{}", attacks(played));
     println!("{}", victims(played));

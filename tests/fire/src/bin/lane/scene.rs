@@ -48,8 +48,8 @@ pub(crate) struct Played {
 impl Scene {
     /// Starts everything.
     pub(crate) fn set(options: &Options) -> Result<Self> {
-        println!("starting 3 brokers with logins and ACLs, control and one worker");
-        let kafka = Kafka::try_start(3)?;
+        println!("starting 3 brokers of Kafka {} with logins and ACLs, control and one worker", options.kafka);
+        let kafka = Kafka::try_start_release(&options.kafka, 3)?;
         let folder = Folder::new("lane")?;
         let tenants: Vec<&str> = VICTIMS.into_iter().chain([ATTACKER]).collect();
         let login = KafkaLogin::for_bulkhead(&kafka, &tenants, folder.path())?.protocol(&options.protocol);
