@@ -65,6 +65,13 @@ physical!(
     PhysicalKey
 );
 
+impl TransactionalId {
+    /// One of the ids that belong to this one, for while it is held up: 0 is this id itself. No other id holds a tilde.
+    pub fn spare(&self, turn: u32) -> Self {
+        if turn == 0 { self.clone() } else { Self(format!("{}~{turn}", self.0)) }
+    }
+}
+
 impl BucketPrefix {
     /// An object of the bucket, below a granted prefix.
     pub fn object(&self, prefix: &KeyPrefix, key: &ObjectKey) -> PhysicalKey {

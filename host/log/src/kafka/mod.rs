@@ -14,6 +14,7 @@ mod member;
 mod messages;
 mod native;
 mod offsets;
+mod opening;
 mod partition;
 mod produce;
 mod read;

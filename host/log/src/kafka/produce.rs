@@ -34,6 +34,8 @@ pub(super) struct Target {
     partitions: i32,
     /// For each partition, who wrote to it first in this transaction: owner + 1, or 0.
     pub(super) writers: Vec<u64>,
+    /// The same for the transaction before, whose markers may still be on their way.
+    pub(super) before: Vec<u64>,
     /// For each partition, bytes since the queue was last seen empty, where the topic takes less than a full batch of ours.
     unflushed: Option<Vec<usize>>,
 }
@@ -80,9 +82,10 @@ impl Targets {
         Ok(self.all.len() - 1)
     }
 
-    /// Forgets who wrote what.
+    /// Forgets who wrote what, but for the transaction that has just ended.
     pub(super) fn end_transaction(&mut self) {
         for target in &mut self.all {
+            std::mem::swap(&mut target.writers, &mut target.before);
             target.writers.fill(0);
             target.flushed();
         }
@@ -97,7 +100,15 @@ impl Target {
         let rkt = NonNull::new(rkt).ok_or_else(|| {
             LogError::new(Code::LogUnavailable, format!("topic {name}: the client makes no handle for it"))
         })?;
-        Ok(Self { rkt, name: name.to_owned(), info, partitions: 0, writers: Vec::new(), unflushed: None })
+        Ok(Self {
+            rkt,
+            name: name.to_owned(),
+            info,
+            partitions: 0,
+            writers: Vec::new(),
+            before: Vec::new(),
+            unflushed: None,
+        })
     }
 
     /// Takes over what the log says of the topic, and makes librdkafka know as many partitions: without, it would refuse or misplace records.
@@ -122,6 +133,7 @@ impl Target {
         let count = info.partitions as usize;
         self.partitions = info.partitions;
         self.writers.resize(count, 0);
+        self.before.resize(count, 0);
         let small = info.max_record_bytes < super::config::BATCH_BYTES + BATCH_OVERHEAD;
         self.unflushed = small.then(|| vec![0; count]);
         self.info = info;

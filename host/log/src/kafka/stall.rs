@@ -18,23 +18,34 @@ pub(super) fn is_purged(error: ErrorCode) -> bool {
     error == code(E::RD_KAFKA_RESP_ERR__PURGE_QUEUE) || error == code(E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
 }
 
-/// The reason why records of this transaction cannot be written, if the topics show one.
+/// The reason why records of this transaction cannot be written, if the topics show one. One is a partition of the transaction before that
+/// has no leader to take the marker; that is nobody's fault in this one.
 pub(super) fn reason(shared: &Shared, targets: &Targets) -> Option<CommitOutcome> {
-    let used: Vec<&Target> =
-        targets.all.iter().filter(|target| target.writers.iter().any(|writer| *writer > 0)).collect();
+    let any = |writers: &[u64]| writers.iter().any(|writer| *writer > 0);
+    let used: Vec<&Target> = targets.all.iter().filter(|target| any(&target.writers) || any(&target.before)).collect();
     let names: Vec<&str> = used.iter().map(|target| target.name.as_str()).collect();
     let shapes = shapes(&shared.admin, &names).ok()?;
-    let mut leaderless = BTreeSet::new();
+    let (mut leaderless, mut held_up) = (BTreeSet::new(), false);
     for (target, shape) in used.iter().zip(shapes) {
-        let Some(shape) = shape else {
-            shared.topics.forget(&target.name);
-            let owner = target.writers.iter().find(|writer| **writer > 0).and_then(|writer| owner(*writer));
-            return Some(CommitOutcome::Aborted { owner, error: gone(&target.name) });
-        };
-        let stuck = shape.leaderless.iter().filter_map(|partition| target.writers.get(*partition as usize));
-        leaderless.extend(stuck.filter(|writer| **writer > 0).copied());
+        match shape {
+            Some(shape) => {
+                let stuck = |writers: &[u64]| -> Vec<u64> {
+                    let writers = shape.leaderless.iter().filter_map(|partition| writers.get(*partition as usize));
+                    writers.filter(|writer| **writer > 0).copied().collect()
+                };
+                leaderless.extend(stuck(&target.writers));
+                held_up |= !stuck(&target.before).is_empty();
+            }
+            None if any(&target.writers) => {
+                shared.topics.forget(&target.name);
+                let owner = target.writers.iter().find(|writer| **writer > 0).and_then(|writer| owner(*writer));
+                return Some(CommitOutcome::Aborted { owner, error: gone(&target.name) });
+            }
+            // Nobody waits for the marker of a topic that is gone.
+            None => {}
+        }
     }
-    if leaderless.is_empty() {
+    if leaderless.is_empty() && !held_up {
         return None;
     }
     let error =

@@ -7,11 +7,11 @@
 //! committed.
 
 use super::Shared;
-use super::client::{Client, Kind};
-use super::config;
+use super::client::Client;
 use super::errors::{FENCED, GONE, MEMBER_FENCED, log_error, meaning};
 use super::member::{Member, Metadata};
 use super::native::{ErrorCode, NativeError, code, fatal_error, millis};
+use super::opening;
 use super::produce::{QUEUE_FULL, Targets};
 use super::stall;
 use crate::{CommitOutcome, Fenced, GroupPositions, Held, LogError, Membership, Writer};
@@ -23,13 +23,11 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long opening a transactional id may take; the coordinator ends the predecessor's transaction first.
-const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an abort may take before the producer is given up.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one group's coordinator may take. The client tries again until then, also where the source topic is gone.
 const POSITIONS_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a flush may make no end before the topics are looked at.
+/// How long a flush or a group's coordinator may make no end before the topics are looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
 /// A transactional producer.
@@ -43,6 +41,10 @@ pub(super) struct KafkaWriter {
     open: bool,
     /// Why only [`Writer::recover`] helps.
     broken: Option<LogError>,
+    /// Which of the id's spare ones is open; 0 is the id itself.
+    turn: u32,
+    /// Nobody knows how the last transaction ended: only opening the same id again settles that.
+    unsettled: bool,
     /// A transaction with records was aborted. Records of it may still be on their way, or in the log under sequence numbers that the
     /// client would use again, and the broker would take the next ones for copies: the next transaction has a fresh producer.
     spent: bool,
@@ -50,7 +52,7 @@ pub(super) struct KafkaWriter {
 
 impl KafkaWriter {
     pub(super) fn open(shared: Arc<Shared>, id: TransactionalId) -> Result<Self, LogError> {
-        let client = initialised(&shared, &id)?;
+        let (client, turn) = opening::open(&shared, &id, 0, true)?;
         Ok(Self {
             shared,
             id,
@@ -59,6 +61,8 @@ impl KafkaWriter {
             held: Vec::new(),
             open: false,
             broken: None,
+            turn,
+            unsettled: false,
             spent: false,
         })
     }
@@ -188,17 +192,28 @@ impl KafkaWriter {
             if list.len() == 0 {
                 continue;
             }
-            let wait = until.saturating_duration_since(Instant::now()).min(POSITIONS_TIMEOUT);
-            // SAFETY: all three are live; list and metadata are copied.
-            let sent = unsafe {
-                NativeError::take(rd::rd_kafka_send_offsets_to_transaction(
-                    self.client.rk(),
-                    list.as_ptr(),
-                    metadata.as_ptr(),
-                    millis(wait),
-                ))
-            };
-            sent.map_err(|error| self.positions_failed(i, member, &positions[i], &error))?;
+            let until = until.min(Instant::now() + POSITIONS_TIMEOUT);
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                // SAFETY: all three are live; list and metadata are copied.
+                let sent = unsafe {
+                    NativeError::take(rd::rd_kafka_send_offsets_to_transaction(
+                        self.client.rk(),
+                        list.as_ptr(),
+                        metadata.as_ptr(),
+                        millis(left.min(STALL_CHECK)),
+                    ))
+                };
+                let Err(error) = sent else { break };
+                let waits = error.retriable && !MEMBER_FENCED.contains(&error.code) && left > STALL_CHECK;
+                if !waits {
+                    return Err(self.positions_failed(i, member, &positions[i], &error));
+                }
+                // The coordinator takes nothing while a partition without a leader holds the transaction before this one open.
+                if let Some(outcome) = stall::reason(&self.shared, &self.targets) {
+                    return Err(outcome);
+                }
+            }
         }
         Ok(())
     }
@@ -246,7 +261,7 @@ impl KafkaWriter {
             }
             if error.needs_abort && !error.fatal {
                 // The broker refuses to abort what it has begun to commit, so an abort that succeeds tells that nothing was.
-                return match self.abort_transaction() {
+                return match self.abort_transaction(ABORT_TIMEOUT) {
                     Ok(()) => CommitOutcome::Aborted { owner: None, error: log_error("committing", &error) },
                     Err(abort) => self.give_up(abort),
                 };
@@ -258,12 +273,13 @@ impl KafkaWriter {
 
     fn give_up(&mut self, error: LogError) -> CommitOutcome {
         self.broken = Some(error.clone());
+        self.unsettled = true;
         CommitOutcome::Unknown(error)
     }
 
     /// Aborts what a failed step left, and says why it failed.
     fn end_failed(&mut self, outcome: CommitOutcome) -> CommitOutcome {
-        let aborted = self.abort_transaction();
+        let aborted = self.abort_transaction(abort_timeout(&outcome));
         let outcome = stall::blame(outcome, &self.client.told().failed.lock());
         self.finish();
         if let Err(error) = aborted {
@@ -273,12 +289,12 @@ impl KafkaWriter {
         outcome
     }
 
-    fn abort_transaction(&mut self) -> Result<(), LogError> {
+    fn abort_transaction(&mut self, timeout: Duration) -> Result<(), LogError> {
         self.spent |= !self.held.is_empty();
         if let Some(fatal) = fatal_error(self.client.rk()) {
             return Err(log_error(&format!("the producer {} ended", self.id), &fatal));
         }
-        let until = Instant::now() + ABORT_TIMEOUT;
+        let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             // SAFETY: the handle is live.
@@ -314,21 +330,11 @@ fn member(positions: &GroupPositions) -> Result<&Member, CommitOutcome> {
     })
 }
 
-/// A producer that has opened the id, so that every other with it is fenced and its transaction ended.
-fn initialised(shared: &Shared, id: &TransactionalId) -> Result<Client, LogError> {
-    let client = Client::new(Kind::Producer, &config::writer(&shared.config, id))?;
-    let until = Instant::now() + INIT_TIMEOUT;
-    loop {
-        // SAFETY: the handle is live.
-        let opened = unsafe { NativeError::take(rd::rd_kafka_init_transactions(client.rk(), millis(STALL_CHECK))) };
-        let Err(error) = opened else { return Ok(client) };
-        client.serve(Duration::ZERO);
-        if let Some(refused) = client.take_refusal() {
-            return Err(refused);
-        }
-        if !error.retriable || Instant::now() >= until {
-            return Err(client.error(&format!("opening the transactional id {id}"), &error));
-        }
+/// A coordinator that waits for a leader answers no abort either; a spare id does not wait for it.
+fn abort_timeout(outcome: &CommitOutcome) -> Duration {
+    match outcome {
+        CommitOutcome::Aborted { error, .. } if error.code == Code::PartitionLeaderless => opening::HELD_UP,
+        _ => ABORT_TIMEOUT,
     }
 }
 
@@ -391,7 +397,7 @@ impl Writer for KafkaWriter {
         if !self.open {
             return self.broken.clone().map_or(Ok(()), Err);
         }
-        let aborted = self.abort_transaction();
+        let aborted = self.abort_transaction(ABORT_TIMEOUT);
         self.finish();
         if let Err(error) = &aborted {
             self.broken = Some(error.clone());
@@ -406,9 +412,12 @@ impl Writer for KafkaWriter {
         self.targets.all.iter().for_each(|target| self.shared.topics.forget(&target.name));
         self.targets = Targets::default();
         self.open = false;
-        let client = initialised(&self.shared, &self.id).inspect_err(|error| self.broken = Some(error.clone()))?;
+        let (client, turn) = opening::open(&self.shared, &self.id, self.turn, !self.unsettled)
+            .inspect_err(|error| self.broken = Some(error.clone()))?;
         self.client = client;
+        self.turn = turn;
         self.broken = None;
+        self.unsettled = false;
         self.spent = false;
         Ok(())
     }
