@@ -2,7 +2,7 @@
 //!
 //! Must never: outlive what its callbacks point to, or end on a thread that holds up others where that can take long.
 
-use super::errors::{REFUSED, log_error};
+use super::errors::{is_refusal, log_error};
 use super::logging;
 use super::native::{ErrorCode, NativeError, NativeEvent, Partition, Queue, c_name, millis, read_partitions, text};
 use crate::{Held, LogError};
@@ -235,8 +235,9 @@ unsafe fn create(kind: Kind, conf: *mut rd::rd_kafka_conf_t) -> Result<NonNull<r
 unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, error: c_int, reason: *const c_char, told: *mut c_void) {
     // SAFETY: the opaque of every client made here.
     let told = unsafe { &*told.cast::<Told>() };
-    if REFUSED.contains(&error) {
-        *told.refused.lock() = Some(text(reason));
+    let reason = text(reason);
+    if is_refusal(error, &reason) {
+        *told.refused.lock() = Some(reason);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must never: take a passing failure for a lasting one, or the other way round.
 
-use super::native::{ErrorCode, NativeError, code};
+use super::native::{ErrorCode, NativeError, code, describe};
 use crate::LogError;
 use bulkhead_core::code::Code;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
@@ -25,7 +25,7 @@ pub(super) const MEMBER_FENCED: [ErrorCode; 6] = [
 ];
 
 /// The log does not take this user, or not for this.
-pub(super) const REFUSED: [ErrorCode; 9] = [
+const REFUSED: [ErrorCode; 9] = [
     code(E::RD_KAFKA_RESP_ERR__AUTHENTICATION),
     code(E::RD_KAFKA_RESP_ERR__SSL),
     code(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
@@ -86,7 +86,28 @@ pub(super) fn meaning(error: ErrorCode) -> Code {
     }
 }
 
+/// Whether a client's error says that the log does not take its user. A connection that breaks during the login says so too, with the break as
+/// its reason: a broker that stops refuses nobody.
+pub(super) fn is_refusal(error: ErrorCode, reason: &str) -> bool {
+    const PASSING: [ErrorCode; 2] = [code(E::RD_KAFKA_RESP_ERR__TRANSPORT), code(E::RD_KAFKA_RESP_ERR__TIMED_OUT)];
+    REFUSED.contains(&error) && !PASSING.iter().any(|passing| reason.contains(&describe(*passing)))
+}
+
 /// An error with the words of librdkafka behind what was being done.
 pub(super) fn log_error(doing: &str, error: &NativeError) -> LogError {
     LogError::new(meaning(error.code), format!("{doing}: {}", error.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_stops_during_a_login_refuses_nobody() {
+        let authentication = code(E::RD_KAFKA_RESP_ERR__AUTHENTICATION);
+        let broken = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: (n/a)";
+        assert!(!is_refusal(authentication, broken));
+        assert!(is_refusal(authentication, "SASL authentication error: Authentication failed during authentication"));
+        assert!(!is_refusal(code(E::RD_KAFKA_RESP_ERR__TRANSPORT), "Connection refused"));
+    }
 }
