@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long an admin request may take.
 pub(super) const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker that the client takes for the controller may take to describe topics before it is looked for anew.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long all brokers may take to learn that a topic is there, or is not.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 const SETTLE_POLL: Duration = Duration::from_millis(20);
@@ -126,8 +128,9 @@ fn settle(client: &Client, topic: &str, done: impl Fn(Option<&Shape>) -> bool) -
     let mut waiting = brokers(client)?;
     loop {
         // A broker that does not answer serves nobody.
-        waiting
-            .retain(|broker| shapes_at(client, &[topic], Some(*broker)).is_ok_and(|shapes| !done(shapes[0].as_ref())));
+        waiting.retain(|broker| {
+            shapes_at(client, &[topic], Some(*broker), ADMIN_TIMEOUT).is_ok_and(|shapes| !done(shapes[0].as_ref()))
+        });
         if waiting.is_empty() {
             return Ok(());
         }
@@ -157,11 +160,23 @@ fn brokers(client: &Client) -> Result<Vec<i32>, LogError> {
 
 /// The shape of each topic; `None` where there is none.
 pub(super) fn shapes(client: &Client, topics: &[&str]) -> Result<Vec<Option<Shape>>, LogError> {
-    shapes_at(client, topics, None)
+    match shapes_at(client, topics, None, DESCRIBE_TIMEOUT) {
+        Err(error) if error.code == Code::LogUnavailable => {
+            // The client waits for the controller that it knows, though it be gone; what a broker says of the cluster names another.
+            brokers(client)?;
+            shapes_at(client, topics, None, ADMIN_TIMEOUT)
+        }
+        shapes => shapes,
+    }
 }
 
 /// [`shapes`] as one broker sees them.
-fn shapes_at(client: &Client, topics: &[&str], broker: Option<i32>) -> Result<Vec<Option<Shape>>, LogError> {
+fn shapes_at(
+    client: &Client,
+    topics: &[&str],
+    broker: Option<i32>,
+    timeout: Duration,
+) -> Result<Vec<Option<Shape>>, LogError> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -171,7 +186,7 @@ fn shapes_at(client: &Client, topics: &[&str], broker: Option<i32>) -> Result<Ve
     let event = unsafe {
         let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let event = client.request("describing topics", api, ADMIN_TIMEOUT, |rk, options, queue| {
+        let event = client.request("describing topics", api, timeout, |rk, options, queue| {
             if let Some(broker) = broker {
                 rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
             }
