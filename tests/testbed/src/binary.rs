@@ -45,7 +45,7 @@ fn build_binary() -> Result<PathBuf> {
         return Path::new(&path).canonicalize().with_context(|| format!("{BINARY_VARIABLE} names no file"));
     }
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let artifacts = build(&["--package", "bulkhead", "--bin", "bulkhead", "--profile", profile])?;
+    let artifacts = build(&["--workspace", "--bin", "bulkhead", "--profile", profile])?;
     let executable = artifacts.iter().find_map(|artifact| artifact["executable"].as_str());
     Ok(PathBuf::from(executable.context("cargo named no executable")?))
 }

@@ -104,7 +104,7 @@ fn java(folder: &str, options: &[&str], main_class: &str) -> Result<Vec<String>>
 }
 
 fn bulkhead(threads: &str) -> Result<Vec<String>> {
-    cargo(["build", "--release", "--package", "bulkhead"]).run()?;
+    cargo(["build", "--release", "--workspace", "--bin", "bulkhead"]).run()?;
     let stage = stage()?;
     let host = shown(&target().join("release/bulkhead"));
     let topics = ["bench-pipeline", "--bootstrap", "{bootstrap}", "--input", "{in}", "--output", "{out}"];

@@ -1,5 +1,6 @@
 //! The benchmarks. Each builds what it measures, measures on this machine, and prints a table with what it was measured with.
 //!
+//! All build the whole workspace's features: of one package alone they differ, and wasmtime would be built again for each benchmark.
 //! Must never: print a number that was not measured in this run, or judge one.
 
 mod broker;
@@ -9,7 +10,7 @@ mod peers;
 mod profile;
 mod table;
 
-use crate::command::{Program, cargo};
+use crate::command::{Program, cargo, program, target};
 use crate::{data, setup};
 use anyhow::{Result, bail};
 
@@ -21,16 +22,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["abi", more @ ..] => {
             setup::run(setup::Needs::Building)?;
-            cargo(["bench", "--package", "bulkhead-engine", "--bench", "abi", "--"]).args(more).run()
+            cargo(["bench", "--workspace", "--bench", "abi", "--"]).args(more).run()
         }
         ["fire", more @ ..] => {
             setup::run(setup::Needs::Everything)?;
             let archive = data::fetch()?;
-            fire("fire").args(more).env("BULKHEAD_FLIGHTS_ARCHIVE", archive).run()
+            fire("fire")?.args(more).env("BULKHEAD_FLIGHTS_ARCHIVE", archive).run()
         }
         ["lane", more @ ..] => {
             setup::run(setup::Needs::Everything)?;
-            fire("lane").args(more).run()
+            fire("lane")?.args(more).run()
         }
         ["peers", more @ ..] => match options::parse(more)? {
             Some(options) => peers::run(&options),
@@ -41,13 +42,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         },
         ["state", more @ ..] => {
             setup::run(setup::Needs::Building)?;
-            cargo(["bench", "--package", "bulkhead-flow", "--bench", "state", "--"]).args(more).run()
+            cargo(["bench", "--workspace", "--bench", "state", "--"]).args(more).run()
         }
         _ => bail!("name a benchmark: abi, fire, lane, peers or state"),
     }
 }
 
 /// A program of tests/fire. It builds the host in its own profile, so both are optimised.
-fn fire(program: &str) -> Program {
-    cargo(["run", "--release", "--package", "bulkhead-fire", "--bin", program, "--"])
+fn fire(name: &str) -> Result<Program> {
+    cargo(["build", "--release", "--workspace", "--bin", name]).run()?;
+    Ok(program(target().join("release").join(name)))
 }
