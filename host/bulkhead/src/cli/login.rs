@@ -5,12 +5,12 @@
 use super::config::{self, Connection, Settings};
 use super::failure::Complaint;
 use super::output::{self, cell};
-use super::session::{Session, tenant_of};
+use super::session::Session;
 use crate::client::{Client, TokenSource, accepted};
 use bulkhead_core::code::Code;
 use clap::Args;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::Value;
 use std::io::{BufRead, IsTerminal};
 
 /// Who a token is.
@@ -51,7 +51,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Err(Complaint::new(Code::TokenNotStored, detail).into());
     }
     let client = Client::new(&server, TokenSource::Fixed(token.to_owned()))?;
-    let who = identify(&client, token).await?;
+    // Only a token that the server takes is stored.
+    let who: Value = accepted(client.request(Method::GET, WHOAMI)?.send().await?).await?.json().await?;
     let path = config::path(&arguments.connection)?;
     config::store(&path, &server, who["tenant"].as_str(), token)?;
     if settings.output == output::Format::Json {
@@ -59,19 +60,6 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     output::line(&format!("logged in to {server}; the token is in {}", path.display()))?;
     show(&who)
-}
-
-/// Whose token it is, so that only one that the server takes is stored.
-async fn identify(client: &Client, token: &str) -> anyhow::Result<Value> {
-    let response = client.request(Method::GET, WHOAMI)?.send().await?;
-    if response.status() != StatusCode::NOT_FOUND {
-        return Ok(accepted(response).await?.json().await?);
-    }
-    // An older server: what it lets the token see shows as much.
-    let tenant = tenant_of(token);
-    let path = tenant.as_ref().map_or("/api/v1/tenants".to_owned(), |tenant| format!("/api/v1/tenants/{tenant}"));
-    accepted(client.request(Method::GET, &path)?.send().await?).await?;
-    Ok(json!({"tenant": tenant}))
 }
 
 /// A token from standard input, without showing it where that is a terminal.

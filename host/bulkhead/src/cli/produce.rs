@@ -87,8 +87,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// How many records an answer says were written.
 fn taken(answer: &Value) -> u64 {
-    // Older servers call it `records`.
-    answer["accepted"].as_u64().or(answer["records"].as_u64()).unwrap_or_default()
+    answer["accepted"].as_u64().unwrap_or_default()
 }
 
 /// A failure, with what was written before it and how to go on.

@@ -181,7 +181,7 @@ pub(crate) fn items(answer: &Value) -> &[Value] {
 }
 
 /// The tenant that a token names. Nothing is proven by it: it is only what its bearer most likely means.
-pub(crate) fn tenant_of(token: &str) -> Option<TenantId> {
+fn tenant_of(token: &str) -> Option<TenantId> {
     let claims = token.split('.').nth(1)?;
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
     claims["tenant"].as_str()?.parse().ok()

@@ -5,7 +5,6 @@
 use super::of;
 use crate::cli::output::{self, cell, short_digest};
 use crate::cli::session::{Session, items};
-use crate::client::Refused;
 use bulkhead_core::name::PipelineName;
 use serde_json::Value;
 
@@ -56,11 +55,7 @@ pub(super) fn revision_row(revision: &Value) -> Vec<String> {
 /// Control's.
 pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Result<()> {
     let mut answer = session.get(&of(session, name, "")?).await?;
-    let stages = match session.get(&of(session, name, "/stages")?).await {
-        // The pipeline is there, so the server is one that does not count by stage yet.
-        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404) => Value::Null,
-        other => other?,
-    };
+    let stages = session.get(&of(session, name, "/stages")?).await?;
     if session.is_json() {
         answer["stages"] = stages["items"].clone();
         return output::json(&answer);
