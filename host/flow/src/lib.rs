@@ -32,4 +32,5 @@ pub use confirm::{Alone, StageRun};
 pub use flow::{Flow, FlowParts, GuestLogs};
 pub use metrics::PIPELINES_MAX;
 pub use modules::ModuleSource;
+pub use pipeline::source::stage_config;
 pub use state::changelog::changelog_spec;

@@ -521,8 +521,8 @@ fn public_message(error: &LogError) -> String {
     }
 }
 
-/// What a stage is told of itself.
-pub(crate) fn stage_config(spec: &PipelineSpec, stage: &StageSpec) -> StageConfig {
+/// What a stage of `spec` is told of itself, and may use; its modules may be named in either way.
+pub fn stage_config<M>(spec: &PipelineSpec<M>, stage: &StageSpec<M>) -> StageConfig {
     let input = |feed: &Feed| match feed {
         Feed::Input(i) => spec.inputs[*i].topic.to_string(),
         Feed::Output { stage, output } => {

@@ -15,7 +15,7 @@ use super::output::Format;
 use anyhow::Context;
 use bulkhead_core::code::Code;
 use bulkhead_core::limits::BatchLimits;
-use bulkhead_core::manifest::{self, Feed, ModuleRef, PipelineSpec};
+use bulkhead_core::manifest;
 use bulkhead_core::name::{ModuleDigest, PipelineName, StageName};
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, PoolSizes, Profile, StageConfig};
 use clap::Args;
@@ -150,35 +150,15 @@ fn of_manifest(file: &Path, stage: Option<&StageName>) -> anyhow::Result<StageCo
         let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Complaint::new(Code::ManifestInvalid, format!("{}: {}", file.display(), all.join("; ")))
     })?;
-    let index = match stage {
-        Some(name) => spec.stages.iter().position(|stage| stage.name == *name),
-        None if spec.stages.len() == 1 => Some(0),
-        None => None,
+    let found = match (stage, &spec.stages[..]) {
+        (Some(name), stages) => stages.iter().find(|stage| stage.name == *name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
     };
     let names = || spec.stages.iter().map(|stage| stage.name.to_string()).collect::<Vec<_>>().join(", ");
     let detail = || format!("name one of the manifest's stages with --stage: {}", names());
-    let index = index.ok_or_else(|| Complaint::new(Code::LocalFailure, detail()))?;
-    Ok(config_of(&spec, index))
-}
-
-/// As the host configures it.
-fn config_of(spec: &PipelineSpec<ModuleRef>, index: usize) -> StageConfig {
-    let stage = &spec.stages[index];
-    let input = |feed: &Feed| match feed {
-        Feed::Input(i) => spec.inputs[*i].topic.to_string(),
-        Feed::Output { stage, output } => {
-            format!("{}.{}", spec.stages[*stage].name, spec.stages[*stage].outputs[*output].name)
-        }
-    };
-    StageConfig {
-        pipeline: spec.name.to_string(),
-        stage: stage.name.to_string(),
-        inputs: stage.inputs.iter().map(input).collect(),
-        outputs: stage.outputs.iter().map(|output| output.name.to_string()).collect(),
-        settings: stage.settings.clone(),
-        limits: stage.limits,
-        grants: stage.grants(),
-    }
+    let stage = found.ok_or_else(|| Complaint::new(Code::LocalFailure, detail()))?;
+    Ok(bulkhead_flow::stage_config(&spec, stage))
 }
 
 /// The sandbox, with this very program as its compiler. Code for profiling is other code, and is kept apart.
