@@ -7,7 +7,7 @@ use crate::state::Memories;
 use crate::{build, convert};
 use anyhow::{Context, Result};
 use bulkhead_core::fault::Fault;
-use bulkhead_core::limits::{REASON_BYTES_MAX, STATE_BYTES, StageLimits};
+use bulkhead_core::limits::{STATE_BYTES, StageLimits};
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, Failure, GuestLog, Mode, Module, PoolSizes};
 use bulkhead_sdk::Stage;
@@ -194,25 +194,10 @@ impl Sandbox {
     pub fn assert_agrees<S: Stage>(&self, case: &Case) -> Run {
         let run = self.run(case).unwrap_or_else(|stopped| panic!("in the sandbox {stopped}"));
         let native = case.run::<S>();
-        let sandboxed = &run.report;
-        for (i, (native, sandboxed)) in native.outputs.iter().zip(&sandboxed.outputs).enumerate() {
-            assert_eq!(native, sandboxed, "output {i} natively (left) differs from the sandbox (right)");
-        }
-        assert_eq!(native.outputs.len(), sandboxed.outputs.len(), "outputs natively (left) and in the sandbox (right)");
-        let mut rejected = native.rejected;
-        for rejected in &mut rejected {
-            rejected.reason = as_kept(&rejected.reason);
-        }
-        assert_eq!(rejected, sandboxed.rejected, "rejections natively (left) differ from the sandbox (right)");
-        assert_eq!(native.state, sandboxed.state, "state natively (left) differs from the sandbox (right)");
+        native.assert_agrees(&run.report);
+        assert_eq!(native.state, run.report.state, "state natively (left) differs from the sandbox (right)");
         run
     }
-}
-
-/// A reason as the host keeps it.
-fn as_kept(reason: &str) -> String {
-    let kept = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
-    kept.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}")
 }
 
 /// The process's one engine, and the runtime that polls its guests.

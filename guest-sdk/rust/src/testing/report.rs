@@ -5,6 +5,9 @@
 use crate::log::Level;
 use std::collections::BTreeMap;
 
+/// Bytes of a reason that the host keeps.
+const REASON_BYTES_MAX: usize = 2048;
+
 /// What a stage made of a case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -34,6 +37,28 @@ impl Report {
     pub fn texts(&self, output: &str) -> Vec<&str> {
         self.to(output).into_iter().map(Emitted::text).collect()
     }
+
+    /// Compares this report of a native run with that of a sandbox: outputs and rejections, each reason as the host keeps it. Log lines
+    /// may differ, and state is for those who can see both.
+    ///
+    /// # Panics
+    /// Where the two differ.
+    #[track_caller]
+    pub fn assert_agrees(&self, sandboxed: &Report) {
+        for (i, (native, sandboxed)) in self.outputs.iter().zip(&sandboxed.outputs).enumerate() {
+            assert_eq!(native, sandboxed, "output {i} natively (left) differs from the sandbox (right)");
+        }
+        assert_eq!(self.outputs.len(), sandboxed.outputs.len(), "outputs natively (left) and in the sandbox (right)");
+        let kept = self.rejected.iter().map(|rejected| Rejected { reason: as_kept(&rejected.reason), ..*rejected });
+        let kept: Vec<_> = kept.collect();
+        assert_eq!(kept, sandboxed.rejected, "rejections natively (left) differ from the sandbox (right)");
+    }
+}
+
+/// A reason as the host keeps it.
+fn as_kept(reason: &str) -> String {
+    let kept = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+    kept.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}")
 }
 
 /// An output, with what it took over from its record filled in.
