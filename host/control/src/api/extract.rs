@@ -15,8 +15,8 @@ use utoipa::IntoParams;
 /// Bytes of a JSON body at most, where a handler needs no more than a few fields.
 const FORM_BYTES_MAX: usize = 16 * 1024;
 /// Entries of a list that come unasked, and that come at most.
-pub(super) const LIST_DEFAULT: u32 = 100;
-pub(super) const LIST_MAX: u32 = 1_000;
+const LIST_DEFAULT: u32 = 100;
+const LIST_MAX: u32 = 1_000;
 
 /// Names in the path. `T` has the fields that the handler wants; the others, `tenant` among them, are left.
 pub(super) struct Names<T>(pub(super) T);
@@ -71,12 +71,20 @@ pub(super) struct ListParams {
 impl ListParams {
     /// The page that is asked for.
     pub(super) fn page(self) -> Result<Page, Problem> {
-        let limit = self.limit.unwrap_or(LIST_DEFAULT);
-        if !(1..=LIST_MAX).contains(&limit) {
-            return Err(Problem::bad_request(format!("ask for a `limit` from 1 to {LIST_MAX}")));
-        }
-        Ok(Page { after: self.after, limit })
+        page(&self.after, self.limit)
     }
+}
+
+/// The page after `after`, of `limit` entries, or the usual number.
+///
+/// # Errors
+/// Where no list has such pages.
+pub(super) fn page(after: &str, limit: Option<u32>) -> Result<Page, Problem> {
+    let limit = limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("ask for a `limit` from 1 to {LIST_MAX}")));
+    }
+    Ok(Page { after: after.to_owned(), limit })
 }
 
 /// A list as JSON: `next` is the `after` of the page that follows, null on the last.

@@ -4,7 +4,7 @@
 
 use super::App;
 use super::body::Limited;
-use super::extract::{LIST_DEFAULT, LIST_MAX, Names, Params};
+use super::extract::{Names, Params, list_json, page};
 use super::sse::{self, Events};
 use super::worker::check_slot;
 use crate::policy::Permit;
@@ -59,14 +59,6 @@ impl LogParams {
             until_ms: moment(self.until.as_deref(), i64::MAX)?,
         })
     }
-
-    fn page(&self) -> Result<Page, Problem> {
-        let limit = self.limit.unwrap_or(LIST_DEFAULT);
-        if !(1..=LIST_MAX).contains(&limit) {
-            return Err(Problem::bad_request(format!("ask for a `limit` from 1 to {LIST_MAX}")));
-        }
-        Ok(Page { after: self.after.clone(), limit })
-    }
 }
 
 fn moment(text: Option<&str>, or: i64) -> Result<i64, Problem> {
@@ -83,7 +75,7 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
-    let (filter, page) = (params.filter()?, params.page()?);
+    let (filter, page) = (params.filter()?, page(&params.after, params.limit)?);
     store.need_project(scope, &at.project).await?;
     if sse::wanted(&headers) {
         let after = match sse::last_event_id(&headers) {
@@ -96,9 +88,7 @@ pub(super) async fn read(
         return sse::stream(&app, permit, tail);
     }
     let lines = store.lines(scope, &at.project, &filter, &page).await?;
-    let full = lines.len() >= page.limit as usize;
-    let next = lines.last().filter(|_| full).map(|line| line.id.clone());
-    Ok(Json(json!({"items": lines, "next": next})).into_response())
+    Ok(Json(list_json(&lines, &page, |line| line.id.clone())).into_response())
 }
 
 /// A project's lines as they come.

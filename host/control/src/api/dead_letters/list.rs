@@ -4,11 +4,11 @@
 
 use super::{InPipeline, LetterView, letter_of};
 use crate::api::App;
-use crate::api::extract::{LIST_DEFAULT, LIST_MAX, Names, Params};
+use crate::api::extract::{self, Names, Params};
 use crate::policy::Permit;
 use crate::policy::action::ReadDeadLetters;
 use crate::problem::Problem;
-use crate::store::MarkState;
+use crate::store::{MarkState, Page};
 use axum::Json;
 use axum::extract::State;
 use bulkhead_core::columns::RecordBatch;
@@ -38,11 +38,8 @@ pub(in crate::api) async fn list(
     State(app): State<App>,
 ) -> Result<Json<Value>, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
-    let limit = params.limit.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("ask for a `limit` from 1 to {LIST_MAX}")));
-    }
-    let after: Option<LetterId> = match params.after.as_str() {
+    let Page { after, limit } = extract::page(&params.after, params.limit)?;
+    let after: Option<LetterId> = match after.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| Problem::bad_request("`after` is the `next` of an earlier page"))?),
     };
