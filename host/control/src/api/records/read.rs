@@ -48,15 +48,9 @@ pub(in crate::api) struct ReadParams {
 impl ReadParams {
     pub(super) fn start(&self) -> Result<Start, Problem> {
         let text = self.from.as_deref().unwrap_or("earliest");
-        let offset = |text: &str| text.parse().ok().filter(|offset| *offset >= 0).map(Start::Offset);
-        let time = |text: &str| parse_rfc3339_ms(text).map(Start::TimeMs);
-        let found = match (text, text.split_once(':')) {
-            ("earliest", _) => Some(Start::Earliest),
-            ("latest", _) => Some(Start::Latest),
-            (_, Some(("offset", number))) => offset(number),
-            (_, Some(("time", moment))) => time(moment),
-            _ => offset(text).or_else(|| time(text)),
-        };
+        let offset = || text.parse().ok().filter(|offset| *offset >= 0).map(Start::Offset);
+        let time = || parse_rfc3339_ms(text).map(Start::TimeMs);
+        let found = text.parse().ok().or_else(offset).or_else(time);
         let rule = "`from` is `earliest`, `latest`, `offset:12` or `time:2026-01-31T12:00:00Z`";
         found.ok_or_else(|| Problem::bad_request(rule))
     }
