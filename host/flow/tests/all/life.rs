@@ -1,9 +1,10 @@
 //! A pipeline's life: start policies, pause, new revisions, stops, drains, and positions that are lost.
 
 use crate::support::*;
-use bulkhead_core::assignment::Phase;
+use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::Start;
+use bulkhead_core::scope::TenantScope;
 use bulkhead_flow::FlowConfig;
 use bulkhead_log::inject::{Fate, Injecting};
 use std::collections::BTreeSet;
@@ -133,6 +134,15 @@ fn a_lost_position_is_never_reset() {
     assert_eq!(world.values(ACME, "out"), world.values(ACME, "in"));
 }
 
+/// Pauses the pipeline, and deletes its group with its positions once nobody is in it.
+fn forget_positions(world: &World, worker: &Worker, pipeline: &mut PipelineAssignment) {
+    pipeline.paused = true;
+    worker.run(pipeline);
+    until("it is paused", || worker.report(pipeline).phase == Phase::Paused);
+    let scope = TenantScope::assume(pipeline.key.tenant.clone());
+    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+}
+
 /// The worker remembers what it saw committed, whether or not control has heard of it yet.
 #[test]
 fn a_position_lost_between_two_revisions_is_noticed_too() {
@@ -142,11 +152,7 @@ fn a_position_lost_between_two_revisions_is_noticed_too() {
     let mut pipeline = simple("passthrough", "");
     worker.run(&pipeline);
     world.settled(&worker, &pipeline);
-    pipeline.paused = true;
-    worker.run(&pipeline);
-    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
-    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
-    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    forget_positions(&world, &worker, &mut pipeline);
     pipeline.paused = false;
     worker.run(&pipeline);
     until("it says so", || worker.report(&pipeline).phase == Phase::Failed);
@@ -164,11 +170,7 @@ fn a_pipeline_made_again_under_its_name_is_another() {
     pipeline.incarnation = "first".to_owned();
     worker.run(&pipeline);
     world.settled(&worker, &pipeline);
-    pipeline.paused = true;
-    worker.run(&pipeline);
-    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
-    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
-    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    forget_positions(&world, &worker, &mut pipeline);
     (pipeline.incarnation, pipeline.revision, pipeline.paused) = ("second".to_owned(), 2, false);
     worker.run(&pipeline);
     world.settled(&worker, &pipeline);
@@ -190,11 +192,7 @@ fn beginning_anew_makes_earlier_positions_void_and_keeps_the_counts() {
     worker.run(&pipeline);
     world.settled(&worker, &pipeline);
     // What control does: everybody leaves, the positions are forgotten, and it runs again from the start that was asked for.
-    pipeline.paused = true;
-    worker.run(&pipeline);
-    until("it is paused", || worker.report(&pipeline).phase == Phase::Paused);
-    let scope = bulkhead_core::scope::TenantScope::assume(pipeline.key.tenant.clone());
-    world.log.delete_group(&scope.group(&pipeline.key.project, &pipeline.key.pipeline)).unwrap();
+    forget_positions(&world, &worker, &mut pipeline);
     (pipeline.starts, pipeline.paused) = (1, false);
     pipeline.spec.inputs[0].start = Start::Offset(3);
     worker.run(&pipeline);
