@@ -6,7 +6,7 @@
 
 use crate::capability::state::StateStore;
 use crate::failure::Failure;
-use crate::instance::{Instance, Mode, Processed};
+use crate::instance::{Instance, Mode, Processed, Ticked};
 use crate::module::Stage;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::fault::{GuestFault, GuestFaultKind};
@@ -73,6 +73,22 @@ impl Instance {
                 let message = format!("the batch took longer than {} ms", deadline.as_millis());
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
                 Err(Failure { fault, record: self.last_mark(), fuel: self.fuel_after_drop() })
+            }
+        }
+    }
+
+    /// [`Instance::tick`] within the stage's deadline.
+    ///
+    /// # Errors
+    /// As [`Instance::tick`]; a fault of kind [`GuestFaultKind::Deadline`] where it takes longer.
+    pub async fn tick_in_time(&mut self, topic: u16, partition: i32, now: i64) -> Result<Ticked, Failure> {
+        let deadline = self.stage().deadline();
+        match tokio::time::timeout(deadline, self.tick(topic, partition, now)).await {
+            Ok(done) => done,
+            Err(_) => {
+                let message = format!("the tick took longer than {} ms", deadline.as_millis());
+                let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
+                Err(Failure { fault, record: None, fuel: self.fuel_after_drop() })
             }
         }
     }

@@ -262,14 +262,7 @@ impl RunningStage {
     ) -> Result<Outputs, Failure> {
         let mut instance = self.warm(spent).await?;
         lend(&mut instance, state);
-        let ticked = match tokio::time::timeout(self.deadline(), instance.tick(topic, partition, now)).await {
-            Ok(done) => done,
-            Err(_) => {
-                let message = format!("the tick took longer than {} ms", self.limits.deadline_ms);
-                let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
-                Err(Failure { fault, record: None, fuel: instance.fuel_after_drop() })
-            }
-        };
+        let ticked = instance.tick_in_time(topic, partition, now).await;
         *spent += ticked.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
         let Ticked { outputs, .. } = ticked?;
         self.give_back(instance, state);
@@ -313,10 +306,6 @@ impl RunningStage {
         let processed = instance.process_in_time(batch).await;
         *spent += processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
         processed
-    }
-
-    fn deadline(&self) -> Duration {
-        Duration::from_millis(self.limits.deadline_ms)
     }
 }
 
