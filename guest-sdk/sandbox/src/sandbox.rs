@@ -3,7 +3,7 @@
 //! Must never: go on with what is left of a case whose stage did not survive.
 
 use crate::{build, records};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bulkhead_sdk::Stage;
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Rejected, Report};
@@ -23,6 +23,7 @@ const REJECTED: &str = "rejected";
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     component: PathBuf,
+    program: Option<PathBuf>,
 }
 
 /// What a case came to in the sandbox.
@@ -30,7 +31,7 @@ pub struct Sandbox {
 pub struct Run {
     /// Outputs, rejections and log lines. Lines that the stage prints are there too: stdout as `Info`, stderr as `Warn`.
     pub report: Report,
-    /// Fuel of all records together.
+    /// Fuel of all records and ticks together.
     pub fuel: u64,
     /// Fuel of `init`.
     pub init_fuel: u64,
@@ -41,7 +42,7 @@ pub struct Run {
 /// A case that the stage did not survive: it trapped, or went over a limit.
 #[derive(Debug, Clone)]
 pub struct Stopped {
-    /// Place in the case of the record that it happened at.
+    /// Place in the case of the record that it happened at; of a tick, the number of records before it.
     pub record: usize,
     /// Which rule was broken, for instance `out-of-fuel`.
     pub kind: String,
@@ -73,7 +74,14 @@ impl Sandbox {
     pub fn of_file(path: impl Into<PathBuf>) -> Result<Self> {
         let component = path.into();
         component.metadata().with_context(|| format!("cannot read {}", component.display()))?;
-        Ok(Self { component })
+        Ok(Self { component, program: None })
+    }
+
+    /// Names the program `bulkhead`, instead of the `PATH` and `BULKHEAD_BIN`.
+    #[must_use]
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = Some(path.into());
+        self
     }
 
     /// Runs a case as [`Case::run`] does natively: one instance, batch after batch, until all records are done or one is to be
@@ -82,13 +90,14 @@ impl Sandbox {
     /// # Errors
     /// [`Stopped`] where the stage trapped or went over a limit; otherwise where it did not start, or `bulkhead` cannot be run.
     pub fn run(&self, case: &Case) -> Result<Run> {
-        ensure!(case.between.is_empty(), "`bulkhead run` has no ticks and no restarts; test them natively");
-        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("bulkhead"));
+        let named = || std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("bulkhead"));
+        let program = self.program.as_ref().map_or_else(named, OsString::from);
         let mut command = Command::new(&program);
         command.arg("run").arg(&self.component).args(["--output", "json", "--ndjson", "--records", "-"]);
         command.args(["--config", "/dev/null", "--pipeline", &case.pipeline, "--stage-name", &case.stage]);
         command.args(["--inputs", &case.inputs.join(","), "--ports", &case.outputs.join(",")]);
         command.args(["--settings", &case.settings, "--batch", &case.batch_records.to_string()]);
+        command.args(["--tick-ms", "0", "--show-state"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| {
                 format!("cannot run `{}`: put `bulkhead` on the PATH, or name it in {PROGRAM}", program.display())
@@ -105,13 +114,18 @@ impl Sandbox {
         read(&String::from_utf8(output.stdout)?)
     }
 
-    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs and rejections may not.
+    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs, rejections and state may not. State is
+    /// not compared where a case ends at a retry: `bulkhead run` goes on with the records behind it.
     ///
     /// # Panics
     /// Where the two differ, or where the stage did not survive.
     pub fn assert_agrees<S: Stage>(&self, case: &Case) -> Run {
         let run = self.run(case).unwrap_or_else(|error| panic!("in the sandbox: {error:#}"));
-        case.run::<S>().assert_agrees(&run.report);
+        let native = case.run::<S>();
+        native.assert_agrees(&run.report);
+        if !run.report.rejected.last().is_some_and(|rejected| rejected.retry) {
+            assert_eq!(native.state, run.report.state, "state natively (left) differs from the sandbox (right)");
+        }
         run
     }
 }
@@ -120,7 +134,7 @@ impl Sandbox {
 fn read(text: &str) -> Result<Run> {
     let mut report = Report::default();
     let mut totals = None;
-    let mut ended = false;
+    let (mut done, mut ended) = (0, false);
     for line in text.lines() {
         let mut value: Value = serde_json::from_str(line).context("`bulkhead run` printed something else than JSON")?;
         if !value["log"].is_null() {
@@ -128,19 +142,26 @@ fn read(text: &str) -> Result<Run> {
             report.logs.push((level(&said.level), said.message));
         } else if !value["totals"].is_null() {
             totals = Some(serde_json::from_value::<records::Totals>(value["totals"].take())?);
+        } else if !value["state"].is_null() {
+            let records::Entry { input, partition, cells } = serde_json::from_value(value["state"].take())?;
+            let (key, value) = (records::cell(&cells, "key")?, records::cell(&cells, "value")?);
+            let entry = key.zip(value).context("an entry of the state without key or value")?;
+            report.state.entry((input, partition)).or_default().extend([entry]);
         } else if !ended {
-            ended = take(serde_json::from_value(value)?, &mut report)?;
+            ended = take(serde_json::from_value(value)?, &mut done, &mut report)?;
         }
     }
-    let records::Totals { fuel, init_fuel, memory_bytes } = totals.context("`bulkhead run` gave no totals")?;
-    Ok(Run { report, fuel, init_fuel, memory_bytes })
+    let records::Totals { fuel, tick_fuel, init_fuel, memory_bytes } =
+        totals.context("`bulkhead run` gave no totals")?;
+    Ok(Run { report, fuel: fuel + tick_fuel, init_fuel, memory_bytes })
 }
 
-/// Adds what became of a record. Returns whether the case ends there, because it is to be tried again.
-fn take(line: records::Line, report: &mut Report) -> Result<bool> {
-    let record = line.record;
+/// Adds what became of a record, or of a tick after `done` of them. Returns whether the case ends there, because it is to be tried again.
+fn take(line: records::Line, done: &mut usize, report: &mut Report) -> Result<bool> {
+    let record = line.record.unwrap_or(*done);
+    *done = line.record.map_or(*done, |record| record + 1);
     for output in &line.outputs {
-        report.outputs.push(records::emitted(record, output)?);
+        report.outputs.push(records::emitted(record, line.record.is_none(), output)?);
     }
     let Some(exception) = line.exception else { return Ok(false) };
     if exception.kind != REJECTED {
@@ -171,7 +192,7 @@ mod tests {
 {"record":0,"fuel":12,"outputs":[{"to":"out","key":null,"value":"a","headers":[{"name":"h","valueBase64":"/w=="}],"timestamp":5}],"exception":null}
 {"record":1,"fuel":3,"outputs":[],"exception":{"action":"retry","kind":"rejected","code":"BH0308","reason":"later"}}
 {"record":2,"fuel":3,"outputs":[],"exception":{"action":"retry","kind":"rejected","code":"BH0308","reason":"later"}}
-{"totals":{"records":3,"outputs":1,"deadLetters":0,"retries":2,"fuel":18,"initFuel":7,"memoryBytes":65536}}"#;
+{"totals":{"records":3,"outputs":1,"deadLetters":0,"retries":2,"fuel":18,"ticks":0,"tickFuel":0,"initFuel":7,"memoryBytes":65536}}"#;
         let run = read(text).unwrap();
         assert_eq!(run.report.outputs[0].header("h"), Some([0xff].as_slice()));
         assert_eq!(run.report.rejected.len(), 1, "a case ends at a retry");

@@ -33,4 +33,5 @@ pub use flow::{Flow, FlowParts, GuestLogs};
 pub use metrics::PIPELINES_MAX;
 pub use modules::ModuleSource;
 pub use pipeline::source::stage_config;
+pub use state::alone::{LocalStore, LocalStores};
 pub use state::changelog::changelog_spec;

@@ -17,6 +17,7 @@
 //! more partitions changes nothing for those that were there: a partition's changes go to its number modulo the changelog's.
 //! Must never: let a write be seen that may not commit, or take the local view for the truth after an assignment.
 
+pub(crate) mod alone;
 pub(crate) mod changelog;
 pub(crate) mod disk;
 mod local;

@@ -14,6 +14,7 @@ mod developer;
 mod examples;
 mod faults;
 mod kafka;
+mod local;
 mod manifests;
 mod private;
 mod restarts;

@@ -14,7 +14,7 @@ fn folder() -> PathBuf {
 }
 
 /// Compares a text with the file of this name.
-fn compare(name: &str, text: &str) -> Result<()> {
+pub(crate) fn compare(name: &str, text: &str) -> Result<()> {
     let path = folder().join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::create_dir_all(folder())?;

@@ -1,7 +1,9 @@
-//! Records from a file, as batches.
+//! Records from a file, as batches; and what happens between two of them, where a line says so: `{"tick": {"now": 60000}}` tells the stage
+//! the time, `{"restart": true}` drops its instance.
 //!
 //! Must never: hold more than a batch, or guess at a line that is no record: it says which line.
 
+use super::clock::Moment;
 use crate::cli::failure::Complaint;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -32,6 +34,30 @@ struct Line<'a> {
     input: u16,
 }
 
+/// What a line says that is no record.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Between {
+    Tick(Moment),
+    Restart(bool),
+}
+
+/// What comes next.
+pub(super) enum Step {
+    /// Records, of which the first has this place among all.
+    Batch(usize, RecordBatch),
+    /// The stage is told the time.
+    Tick(Moment),
+    /// The instance is dropped.
+    Restart,
+}
+
+/// What a line says: one record, as a batch of one, or something else.
+enum Said {
+    Record(RecordBatch),
+    Other(Step),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Header {
@@ -46,10 +72,12 @@ pub(super) struct Batches {
     ndjson: bool,
     records: usize,
     inputs: usize,
-    /// Records read so far.
+    /// Lines read so far.
+    lines_read: usize,
+    /// Records among them.
     read: usize,
-    /// A record that was read and belongs to the next batch.
-    ahead: Option<RecordBatch>,
+    /// What was read and comes after the batch.
+    ahead: Option<Said>,
 }
 
 impl Batches {
@@ -67,23 +95,27 @@ impl Batches {
     }
 
     fn new(input: impl BufRead + 'static, ndjson: bool, records: usize, inputs: usize) -> Self {
-        Self { lines: Box::new(input.split(b'\n')), ndjson, records, inputs, read: 0, ahead: None }
+        Self { lines: Box::new(input.split(b'\n')), ndjson, records, inputs, lines_read: 0, read: 0, ahead: None }
     }
 
-    /// The next batch, with the place of its first record in the file.
+    /// The next batch, or what happens before it.
     ///
     /// # Errors
     /// Where a line is no record.
-    pub(super) fn next(&mut self) -> anyhow::Result<Option<(usize, RecordBatch)>> {
-        let Some(mut batch) = (match self.ahead.take() {
-            Some(record) => Some(record),
-            None => self.record()?,
-        }) else {
-            return Ok(None);
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<Step>> {
+        let next = match self.ahead.take() {
+            Some(ahead) => Some(ahead),
+            None => self.line()?,
         };
+        let mut batch = match next {
+            None => return Ok(None),
+            Some(Said::Other(step)) => return Ok(Some(step)),
+            Some(Said::Record(record)) => record,
+        };
+        let first = self.read - 1;
         while batch.len() < self.records {
-            match self.record()? {
-                Some(record) if (record.topic, record.partition) == (batch.topic, batch.partition) => {
+            match self.line()? {
+                Some(Said::Record(record)) if (record.topic, record.partition) == (batch.topic, batch.partition) => {
                     batch.push_row(&record, 0);
                 }
                 other => {
@@ -92,31 +124,54 @@ impl Batches {
                 }
             }
         }
-        let first = self.read - batch.len() - usize::from(self.ahead.is_some());
-        Ok(Some((first, batch)))
+        Ok(Some(Step::Batch(first, batch)))
     }
 
-    /// The next record, as a batch of one.
-    fn record(&mut self) -> anyhow::Result<Option<RecordBatch>> {
+    /// What the next line says.
+    fn line(&mut self) -> anyhow::Result<Option<Said>> {
         let Some(line) = self.lines.next().transpose()? else { return Ok(None) };
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        let place = i64::try_from(self.read).unwrap_or(i64::MAX);
-        self.read += 1;
-        let mut batch = RecordBatch::default();
-        if !self.ndjson {
-            batch.push(place, START_MS, None, Some(line), []);
-            return Ok(Some(batch));
-        }
-        self.parse(line, place, &mut batch)
-            .map_err(|why| Complaint::new(Code::LocalFailure, format!("line {} is no record: {why}", self.read)))?;
-        Ok(Some(batch))
+        self.lines_read += 1;
+        let said = if self.ndjson {
+            let no_record = |why| format!("line {} is no record: {why}", self.lines_read);
+            self.parse(line).map_err(|why| Complaint::new(Code::LocalFailure, no_record(why)))?
+        } else {
+            let mut batch = RecordBatch::default();
+            batch.push(self.place(), START_MS, None, Some(line), []);
+            Said::Record(batch)
+        };
+        self.read += usize::from(matches!(said, Said::Record(_)));
+        Ok(Some(said))
     }
 
-    fn parse(&self, line: &[u8], place: i64, batch: &mut RecordBatch) -> Result<(), String> {
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        if usize::from(line.input) >= self.inputs {
-            return Err(format!("`input` is {}, but the stage has {} inputs", line.input, self.inputs));
+    /// The place of the next record among all, which is its offset where it has none.
+    fn place(&self) -> i64 {
+        i64::try_from(self.read).unwrap_or(i64::MAX)
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Said, String> {
+        let no_record = match serde_json::from_slice(text) {
+            Ok(line) => return self.record(line).map(Said::Record),
+            Err(error) => error.to_string(),
+        };
+        match serde_json::from_slice(text) {
+            Ok(Between::Tick(moment)) => self.known(moment.input).map(|()| Said::Other(Step::Tick(moment))),
+            Ok(Between::Restart(true)) => Ok(Said::Other(Step::Restart)),
+            Ok(Between::Restart(false)) => Err("`restart` is true, or not there".to_owned()),
+            Err(_) => Err(no_record),
         }
+    }
+
+    fn known(&self, input: u16) -> Result<(), String> {
+        if usize::from(input) < self.inputs {
+            return Ok(());
+        }
+        Err(format!("`input` is {input}, but the stage has {} inputs", self.inputs))
+    }
+
+    /// A record, as a batch of one.
+    fn record(&self, line: Line<'_>) -> Result<RecordBatch, String> {
+        self.known(line.input)?;
         let key = cell("key", line.key.map(String::into_bytes), line.key_base64)?;
         let value = match line.value.map(RawValue::get) {
             None | Some("null") => None,
@@ -131,11 +186,11 @@ impl Batches {
             let value = cell("value", header.value.map(String::into_bytes), header.value_base64)?;
             headers.push((header.name, value));
         }
-        (batch.topic, batch.partition) = (line.input, line.partition);
+        let mut batch = RecordBatch { topic: line.input, partition: line.partition, ..RecordBatch::default() };
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let (offset, timestamp) = (line.offset.unwrap_or(place), line.timestamp.unwrap_or(START_MS));
+        let (offset, timestamp) = (line.offset.unwrap_or_else(|| self.place()), line.timestamp.unwrap_or(START_MS));
         batch.push(offset, timestamp, key.as_deref(), value.as_deref(), headers);
-        Ok(())
+        Ok(batch)
     }
 }
 
@@ -157,6 +212,14 @@ mod tests {
         Batches::new(text.as_bytes(), ndjson, records, 2)
     }
 
+    /// The next batch, with the place of its first record.
+    fn next(batches: &mut Batches) -> Option<(usize, RecordBatch)> {
+        match batches.next().unwrap()? {
+            Step::Batch(first, batch) => Some((first, batch)),
+            Step::Tick(_) | Step::Restart => panic!("a batch is next"),
+        }
+    }
+
     #[test]
     fn batches_hold_neighbours_of_one_partition_and_know_their_place() {
         let text = r#"{"value":"a"}
@@ -165,23 +228,41 @@ mod tests {
 {"value":null,"partition":1,"offset":70,"timestamp":5}
 "#;
         let mut batches = batches(text, true, 10);
-        let (first, batch) = batches.next().unwrap().unwrap();
+        let (first, batch) = next(&mut batches).unwrap();
         assert_eq!((first, batch.len(), batch.values.get(1)), (0, 2, Some(br#"{"b": 1}"#.as_slice())));
-        let (first, batch) = batches.next().unwrap().unwrap();
+        let (first, batch) = next(&mut batches).unwrap();
         assert_eq!((first, batch.partition, &batch.offsets[..]), (2, 1, &[2, 70][..]));
         assert_eq!((batch.values.get(0), batch.values.get(1)), (Some([0xff].as_slice()), None));
-        assert!(batches.next().unwrap().is_none());
+        assert!(next(&mut batches).is_none());
+    }
+
+    #[test]
+    fn what_happens_between_records_ends_a_batch_and_is_no_record() {
+        let text =
+            "{}\n{}\n{\"tick\":{\"now\":7,\"partition\":1}}\n{\"restart\":true}\n{}\n{\"value\":\"x\",\"vlaue\":1}";
+        let mut batches = batches(text, true, 10);
+        assert!(next(&mut batches).is_some_and(|(first, batch)| first == 0 && batch.len() == 2));
+        let moment = Moment { input: 0, partition: 1, now: 7 };
+        assert!(matches!(batches.next().unwrap(), Some(Step::Tick(told)) if told == moment));
+        assert!(matches!(batches.next().unwrap(), Some(Step::Restart)));
+        // The line that cannot be read is the sixth, and would have been the fourth record.
+        assert!(batches.next().err().unwrap().to_string().contains("line 6"));
     }
 
     #[test]
     fn a_line_that_is_no_record_is_named() {
-        for (line, words) in [("{}\n{\"vlaue\":1}", "line 2"), ("{\"input\":2}", "2 inputs"), ("x", "line 1")] {
+        for (line, words) in [
+            ("{}\n{\"vlaue\":1}", "line 2"),
+            ("{\"input\":2}", "2 inputs"),
+            ("x", "line 1"),
+            ("{\"restart\":false}", "line 1"),
+        ] {
             let mut batches = batches(line, true, 10);
-            let said = batches.next().unwrap_err().to_string();
+            let said = batches.next().err().unwrap().to_string();
             assert!(said.contains(words), "{said}");
         }
         let mut plain = batches("x\r\ny", false, 1);
-        assert_eq!(plain.next().unwrap().unwrap().1.values.get(0), Some(b"x".as_slice()));
-        assert_eq!(plain.next().unwrap().unwrap().0, 1);
+        assert_eq!(next(&mut plain).unwrap().1.values.get(0), Some(b"x".as_slice()));
+        assert_eq!(next(&mut plain).unwrap().0, 1);
     }
 }

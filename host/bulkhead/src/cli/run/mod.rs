@@ -2,25 +2,29 @@
 //!
 //! The sandbox is the deterministic one that also confirms dead letters: fixed clock, seeded random numbers. So the same records burn the
 //! same fuel on every machine. A record that fails ends its instance, as on a host; the records after it go to a fresh one.
-//! Must never: write anything but the flame graph that was asked for and compiled code in the user's cache folder.
+//! State begins empty, has the host's layers and limits, and goes with the command; when ticks come is in [`clock`].
+//! Must never: write anything but the flame graph that was asked for, compiled code in the user's cache folder, and a large state in a folder
+//! for temporary files.
 
+mod clock;
 mod flame;
 mod input;
 mod local;
 mod report;
+mod stage;
 
 use super::config::{Connection, Settings};
 use super::failure::Complaint;
 use super::output::Format;
 use anyhow::Context;
-use bulkhead_core::code::Code;
-use bulkhead_core::limits::BatchLimits;
-use bulkhead_core::manifest;
+use bulkhead_core::limits::{BatchLimits, TICK_MS_MAX, TICK_MS_MIN};
 use bulkhead_core::name::{ModuleDigest, PipelineName, StageName};
-use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, PoolSizes, Profile, StageConfig};
+use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, PoolSizes, Profile};
 use clap::Args;
+use input::Step;
 use report::Report;
-use std::path::{Path, PathBuf};
+use stage::Told;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Instances at a time.
@@ -33,10 +37,12 @@ pub(crate) struct Arguments {
     /// The records: a file, or `-` for standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     records: PathBuf,
-    /// Each line is a JSON object with key, value, headers, timestamp, offset, partition and input; otherwise a line is a value
+    /// Each line is a JSON object with key, value, headers, timestamp, offset, partition and input; otherwise a line is a value. A line
+    /// `{"tick": {"now": 60000}}`, with input and partition where they are not 0, tells the stage the time, and `{"restart": true}` drops its
+    /// instance
     #[arg(long)]
     ndjson: bool,
-    /// Take settings, limits, inputs and outputs from this manifest
+    /// Take settings, limits, state, inputs and outputs from this manifest
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with_all = ["settings", "inputs", "ports", "pipeline", "stage_name"])]
     manifest: Option<PathBuf>,
     /// Which stage of the manifest, where it has several
@@ -66,6 +72,19 @@ pub(crate) struct Arguments {
     /// Bytes of memory at most, instead of the manifest's or 64 MiB
     #[arg(long, value_name = "BYTES")]
     memory_bytes: Option<u64>,
+    /// Bytes of state in each partition at most, where there is no manifest to grant it; otherwise 64 MiB
+    #[arg(long, value_name = "BYTES", conflicts_with = "manifest")]
+    state_bytes: Option<u64>,
+    /// Milliseconds between two ticks, instead of the manifest's or 1,000; 0 for none but those in the records. The clock stands at the time
+    /// of the latest record: a partition is told before a batch, once, if the records have moved the clock so far
+    #[arg(long, value_name = "MILLISECONDS", value_parser = tick_ms)]
+    tick_ms: Option<u64>,
+    /// How long the clock goes on after the last record, with ticks as often; otherwise for one tick
+    #[arg(long, value_name = "MILLISECONDS")]
+    quiet_ms: Option<u64>,
+    /// Show at the end what the state holds
+    #[arg(long)]
+    show_state: bool,
     /// Draw where the fuel goes: a flame graph as SVG. A stack is sampled each 100 fuel, at the next function entry or loop head, and all
     /// fuel since the sample before is charged to it
     #[arg(long, value_name = "FILE")]
@@ -80,10 +99,11 @@ pub(crate) struct Arguments {
 /// Where the host would refuse the module, the stage does not start, or a file cannot be read.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let format = Settings::of(&arguments.connection)?.output;
-    let config = stage_config(&arguments)?;
-    let batches = input::Batches::open(&arguments.records, arguments.ndjson, arguments.batch, config.inputs.len())?;
+    let told = Told::new(&arguments)?;
+    let inputs = told.config.inputs.len();
+    let batches = input::Batches::open(&arguments.records, arguments.ndjson, arguments.batch, inputs)?;
     let profile = arguments.flame.is_some().then(Arc::<Profile>::default);
-    let report = play(&arguments, config, batches, profile.clone(), format).await?;
+    let report = play(&arguments, told, batches, profile.clone(), format).await?;
     if let (Some(file), Some(profile)) = (&arguments.flame, profile) {
         let unseen = report.fuel().saturating_sub(profile.fuel());
         flame::draw(file, &arguments.module, &profile, unseen)?;
@@ -97,7 +117,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn play(
     arguments: &Arguments,
-    config: StageConfig,
+    told: Told,
     mut batches: input::Batches,
     profile: Option<Arc<Profile>>,
     format: Format,
@@ -111,54 +131,40 @@ async fn play(
     spinner.finish_and_clear();
     inspected.map_err(refused)?;
     let module = engine.load(digest, async || Ok(wasm)).await.context("loading the module")?;
-    let mut report = Report::new(format, config.outputs.clone())?;
-    let limits = config.limits;
-    let stage = module.stage(config, report.log()).map_err(|fault| local::complaint(&fault))?;
-    let mut local = local::Local::new(stage, limits);
-    while let Some((first, batch)) = batches.next()? {
-        local.run(first, batch, &mut report).await?;
+    let mut report = Report::new(format, told.config.outputs.clone())?;
+    let stage = module.stage(told.config, report.log()).map_err(|fault| local::complaint(&fault))?;
+    let mut local = local::Local::new(stage, told.state_bytes);
+    let mut clock = clock::Clock::new(if local.ticks() { told.tick_ms } else { 0 });
+    while let Some(step) = batches.next()? {
+        match step {
+            Step::Batch(first, batch) => {
+                if let Some(moment) = clock.before(&batch) {
+                    local.tick(moment, &mut report).await?;
+                }
+                clock.after(&batch);
+                local.run(first, batch, &mut report).await?;
+            }
+            Step::Tick(moment) => {
+                clock.told(moment);
+                local.tick(moment, &mut report).await?;
+            }
+            Step::Restart => local.restart(),
+        }
     }
-    report.end(local.totals())?;
+    for moment in clock.rest(arguments.quiet_ms.unwrap_or(told.tick_ms)) {
+        local.tick(moment, &mut report).await?;
+    }
+    if let Some(stores) = local.stores().filter(|_| arguments.show_state) {
+        report.state(stores)?;
+    }
+    report.end(local.totals(), local.stores().map_or(0, bulkhead_flow::LocalStores::bytes))?;
     Ok(report)
 }
 
-/// What the stage is told and may use: the manifest's, or what the flags say.
-fn stage_config(arguments: &Arguments) -> anyhow::Result<StageConfig> {
-    let mut config = match &arguments.manifest {
-        Some(file) => of_manifest(file, arguments.stage.as_ref())?,
-        None => StageConfig {
-            pipeline: arguments.pipeline.to_string(),
-            stage: arguments.stage_name.to_string(),
-            inputs: arguments.inputs.clone(),
-            outputs: arguments.ports.clone(),
-            settings: arguments.settings.clone(),
-            limits: bulkhead_core::limits::StageLimits::default(),
-            grants: bulkhead_core::grant::Grants::default(),
-        },
-    };
-    if serde_json::from_str::<serde::de::IgnoredAny>(&config.settings).is_err() {
-        return Err(Complaint::new(Code::LocalFailure, "--settings is not JSON").into());
-    }
-    config.limits.fuel_per_record = arguments.fuel_per_record.unwrap_or(config.limits.fuel_per_record);
-    config.limits.memory_bytes = arguments.memory_bytes.unwrap_or(config.limits.memory_bytes);
-    Ok(config)
-}
-
-fn of_manifest(file: &Path, stage: Option<&StageName>) -> anyhow::Result<StageConfig> {
-    let text = super::read_text(file)?;
-    let spec = manifest::parse(&text).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Complaint::new(Code::ManifestInvalid, format!("{}: {}", file.display(), all.join("; ")))
-    })?;
-    let found = match (stage, &spec.stages[..]) {
-        (Some(name), stages) => stages.iter().find(|stage| stage.name == *name),
-        (None, [only]) => Some(only),
-        (None, _) => None,
-    };
-    let names = || spec.stages.iter().map(|stage| stage.name.to_string()).collect::<Vec<_>>().join(", ");
-    let detail = || format!("name one of the manifest's stages with --stage: {}", names());
-    let stage = found.ok_or_else(|| Complaint::new(Code::LocalFailure, detail()))?;
-    Ok(bulkhead_flow::stage_config(&spec, stage))
+/// As often as a manifest may ask for, or never.
+fn tick_ms(text: &str) -> Result<u64, String> {
+    let found = text.parse().ok().filter(|ms| *ms == 0 || (TICK_MS_MIN..=TICK_MS_MAX).contains(ms));
+    found.ok_or_else(|| format!("write {TICK_MS_MIN} to {TICK_MS_MAX}, or 0 for none"))
 }
 
 /// The sandbox, with this very program as its compiler. Code for profiling is other code, and is kept apart.

@@ -1,13 +1,16 @@
 //! What became of each record, as it becomes known; and the totals at the end.
 //!
-//! For programs, a JSON object a line: `{"record", "fuel", "outputs", "exception"}` for each record, `{"log"}` for a line that the stage
-//! wrote, `{"totals"}` at the end. `bulkhead-sandbox` reads it.
+//! For programs, a JSON object a line: `{"record", "fuel", "outputs", "exception"}` for each record, `{"tick", "fuel", "outputs", "exception"}`
+//! for each tick, `{"log"}` for a line that the stage wrote, `{"state"}` for each entry that it keeps where that was asked for, `{"totals"}` at
+//! the end. `bulkhead-sandbox` reads it. People see only ticks that did something.
 //! Must never: show bytes as if they were text.
 
+use super::clock::Moment;
 use crate::cli::output::{self, Format, bold, printable, red, size};
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::GuestFault;
 use bulkhead_engine::{GuestLog, Level};
+use bulkhead_flow::LocalStores;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -17,8 +20,11 @@ const SHOWN_CHARS: usize = 100;
 /// What all runs took.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// Fuel of all runs, those that failed included.
+    /// Fuel of all runs on records, those that failed included.
     pub(super) fuel: u64,
+    /// Ticks, those that failed included, and their fuel.
+    pub(super) ticks: u64,
+    pub(super) tick_fuel: u64,
     /// Fuel of starting instances.
     pub(super) init_fuel: u64,
     /// The most memory that an instance held.
@@ -91,8 +97,73 @@ impl Report {
             Format::Json => output::json(&json!({
                 "record": place, "fuel": fuel, "outputs": outputs, "exception": exception.as_ref().map(exception_json),
             })),
-            Format::Table => people(place, fuel, &outputs, exception.as_ref()),
+            Format::Table => people(&place.to_string(), fuel, &outputs, exception.as_ref()),
         }
+    }
+
+    /// What a tick did.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    pub(super) fn tick(
+        &mut self,
+        moment: Moment,
+        fuel: u64,
+        outputs: &Outputs,
+        fault: Option<GuestFault>,
+    ) -> anyhow::Result<()> {
+        let mut at = RecordBatch { topic: moment.input, partition: moment.partition, ..RecordBatch::default() };
+        at.push(-1, moment.now, None, None, []);
+        let outputs: Vec<Value> = (0..outputs.len()).map(|i| self.output(&at, outputs, i)).collect();
+        self.outputs += outputs.len() as u64;
+        let exception = fault.map(|fault| Exception { retry: true, fault });
+        match self.format {
+            Format::Json => output::json(&json!({
+                "tick": moment, "fuel": fuel, "outputs": outputs, "exception": exception.as_ref().map(exception_json),
+            })),
+            Format::Table if outputs.is_empty() && exception.is_none() => Ok(()),
+            Format::Table => people("tick", Some(fuel), &outputs, exception.as_ref()),
+        }
+    }
+
+    /// What the state holds.
+    ///
+    /// # Errors
+    /// Where standard output is closed, or the state cannot be read.
+    pub(super) fn state(&self, stores: &LocalStores) -> anyhow::Result<()> {
+        if self.format == Format::Table {
+            output::line(&bold("\nINPUT  PARTITION  KEPT"))?;
+        }
+        for (input, partition, store) in stores.iter() {
+            let mut last = None;
+            loop {
+                let page = store.after(last.as_deref()).map_err(|fault| super::local::complaint(&fault.into()))?;
+                for (key, value) in &page {
+                    let mut entry = Map::new();
+                    put(&mut entry, "key", Some(key));
+                    put(&mut entry, "value", Some(value));
+                    match self.format {
+                        Format::Json => {
+                            entry.extend([
+                                ("input".to_owned(), input.into()),
+                                ("partition".to_owned(), partition.into()),
+                            ]);
+                            output::json(&json!({ "state": entry }))?;
+                        }
+                        Format::Table => {
+                            let entry = Value::from(entry);
+                            let [key, value] = ["key", "value"].map(|name| shown(&entry, name));
+                            output::line(&format!("{input:>5}  {partition:>9}  {key}: {value}"))?;
+                        }
+                    }
+                }
+                last = page.into_iter().next_back().map(|(key, _)| key);
+                if last.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn output(&self, batch: &RecordBatch, outputs: &Outputs, i: usize) -> Value {
@@ -119,14 +190,15 @@ impl Report {
     ///
     /// # Errors
     /// Where standard output is closed.
-    pub(super) fn end(&mut self, totals: &Totals) -> anyhow::Result<()> {
-        self.fuel = totals.fuel + totals.init_fuel;
+    pub(super) fn end(&mut self, totals: &Totals, state_bytes: u64) -> anyhow::Result<()> {
+        self.fuel = totals.fuel + totals.tick_fuel + totals.init_fuel;
         let Self { records, outputs, dead_letters, retries, .. } = self;
-        let Totals { fuel, init_fuel, memory_bytes } = totals;
+        let Totals { fuel, ticks, tick_fuel, init_fuel, memory_bytes } = totals;
         if self.format == Format::Json {
             return output::json(&json!({"totals": {
                 "records": records, "outputs": outputs, "deadLetters": dead_letters, "retries": retries,
-                "fuel": fuel, "initFuel": init_fuel, "memoryBytes": memory_bytes,
+                "fuel": fuel, "ticks": ticks, "tickFuel": tick_fuel, "initFuel": init_fuel,
+                "memoryBytes": memory_bytes, "stateBytes": state_bytes,
             }}));
         }
         let each = fuel / (*records).max(1);
@@ -137,7 +209,12 @@ impl Report {
             output::count(*dead_letters, "dead letter"),
         ))?;
         let memory = size(*memory_bytes as u64);
-        output::line(&format!("fuel {fuel}, {each} a record; {init_fuel} to start; memory {memory}"))
+        let ticked = match ticks {
+            0 => String::new(),
+            ticks => format!("{tick_fuel} in {}; ", output::count(*ticks, "tick")),
+        };
+        let kept = if state_bytes == 0 { String::new() } else { format!("; state {}", size(state_bytes)) };
+        output::line(&format!("fuel {fuel}, {each} a record; {ticked}{init_fuel} to start; memory {memory}{kept}"))
     }
 }
 
@@ -161,14 +238,16 @@ fn exception_json(exception: &Exception) -> Value {
     })
 }
 
-fn people(place: usize, fuel: Option<u64>, outputs: &[Value], exception: Option<&Exception>) -> anyhow::Result<()> {
+/// A cell, as much of it as a line of a table shows.
+fn shown(of: &Value, name: &str) -> String {
+    crate::cli::records::field(of, name).chars().take(SHOWN_CHARS).collect()
+}
+
+fn people(place: &str, fuel: Option<u64>, outputs: &[Value], exception: Option<&Exception>) -> anyhow::Result<()> {
     let fuel = fuel.map(|fuel| fuel.to_string()).unwrap_or_default();
     let mut lines: Vec<String> = outputs
         .iter()
-        .map(|output| {
-            let value: String = crate::cli::records::field(output, "value").chars().take(SHOWN_CHARS).collect();
-            format!("{}: {value}", printable(output["to"].as_str().unwrap_or_default()))
-        })
+        .map(|output| format!("{}: {}", printable(output["to"].as_str().unwrap_or_default()), shown(output, "value")))
         .collect();
     if let Some(Exception { retry, fault }) = exception {
         let what = if *retry { "to be tried again" } else { "dead letter" };
