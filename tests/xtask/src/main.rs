@@ -32,7 +32,8 @@ cargo xtask COMMAND
   fmt                      put all code in its form
   wasm                     build every stage for WebAssembly and print sizes
   openapi                  write the API's description anew, host/control/openapi.json
-  schemathesis [OPTIONS]   requests made up from that description: none may be answered with a 5xx
+  schemathesis [OPTIONS]   requests made up from that description, more than `test` makes: none may be answered
+                           with a 5xx, or otherwise than it says
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed

@@ -116,7 +116,7 @@ pub(crate) const ALL: &[Prerequisite] = &[
     Prerequisite {
         name: "Python 3 with pip and venv",
         needs: Needs::Everything,
-        why: "it fetches the real input of the tests",
+        why: "it fetches the real input of the tests, and the tool that makes up requests",
         present: || program("python3").args(["-c", "import pip, venv, ensurepip"]).succeeds(),
         remedy: Remedy::Packages("python3-pip python3-venv"),
     },

@@ -1,80 +1,137 @@
-//! Requests that nobody would write: schemathesis makes them from the API's own description, and a host must answer each
-//! without a 5xx.
+//! Requests that nobody would write: schemathesis makes them from the API's own description, and a host must answer each without a 5xx,
+//! and as the description says.
 //!
-//! The host is a real one on a folder of its own, with a tenant, its topics and a pipeline, so that names which are there are
-//! met too. What is sent is the same each time, by a fixed seed.
+//! The host is a real one on a folder of its own, with a tenant, its topics, a module and a pipeline, so that names which are there are
+//! met too. What is sent is the same each time, by a fixed seed. The tool and all that it needs come from PyPI into a folder below
+//! `target`, each in the version of `schemathesis.txt`.
 //! Must never: leave the host running, or call a run good in which nothing was sent.
 
-use crate::command::{cargo, program, target};
-use anyhow::{Context, Result, bail};
+use crate::command::{Program, cargo, program, root, target};
+use crate::tally::Tally;
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 
-const PACKAGE: &str = "schemathesis==4.32.5";
-/// Requests that are made up for each operation and phase.
-const EXAMPLES: &str = "25";
+/// The tool and what it needs, with versions.
+const REQUIREMENTS: &str = include_str!("schemathesis.txt");
+/// What is asked of every answer.
+const CHECKS: &str = "not_a_server_error,response_schema_conformance,content_type_conformance";
+/// Requests that are made up for each operation, beside those for each rule of its parameters.
+const EXAMPLES: &str = "3";
+/// The same by hand, where there is more time.
+const EXAMPLES_BY_HAND: &str = "25";
 const SEED: &str = "7";
 const TENANT: &str = "acme";
+/// The example whose stage and pipeline are there.
+const PIPELINE: &str = "weather";
 
-/// Runs it; `arguments` are schemathesis's own and come last.
+/// Who asks, and for what.
+struct Asker {
+    what: &'static str,
+    role: &'static str,
+    /// Names in paths that are not made up, as lines of schemathesis's configuration.
+    names: &'static str,
+}
+
+/// First names that are there, so that more is reached than 404s; then any names; then those of the platform's own.
+const ASKERS: [Asker; 3] = [
+    Asker {
+        what: "names that are there",
+        role: "tenant-admin",
+        names: "\"path.project\" = \"default\"\n\"path.topic\" = \"weather\"\n\"path.module\" = \"weather-alerts\"\n\
+                \"path.pipeline\" = \"weather\"\n",
+    },
+    Asker { what: "any names", role: "tenant-admin", names: "" },
+    Asker { what: "the platform's admin", role: "platform-admin", names: "" },
+];
+
+/// Runs it with more requests; `arguments` are schemathesis's own and come last.
 ///
 /// # Errors
-/// Where a request was answered with a 5xx, or something did not start.
+/// Where an answer was not as it must be, or something did not start.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    crate::wasm::build()?;
+    cargo(["build", "--workspace", "--all-targets"]).run()?;
+    let told = ask(&[&["--max-examples", EXAMPLES_BY_HAND], arguments].concat())?;
+    ensure!(told.failed == 0, "schemathesis found what it should not; see above");
+    println!("schemathesis: every answer was as the description says");
+    Ok(())
+}
+
+/// Runs it as a step of the tests, on the host and the stages that were built: each asker is one test.
+///
+/// # Errors
+/// Where something did not start. Answers that are not as they must be are no error here: they are counted.
+pub(crate) fn test() -> Result<Tally> {
+    ask(&["--max-examples", EXAMPLES])
+}
+
+fn ask(arguments: &[&str]) -> Result<Tally> {
     let folder = target().join("schemathesis");
     let tool = install(&folder)?;
-    cargo(["build", "--workspace", "--bin", "bulkhead"]).run()?;
     let host = Host::start(&folder)?;
-    let admin = host.token("platform-admin", None)?;
-    host.post(&admin, "/api/v1/tenants", &format!(r#"{{"name":"{TENANT}"}}"#))?;
-    let token = host.token("tenant-admin", Some(TENANT))?;
-    for topic in ["in", "out"] {
-        host.post(&token, &format!("/api/v1/tenants/{TENANT}/topics"), &format!(r#"{{"name":"{topic}"}}"#))?;
+    host.prepare()?;
+    let mut tally = Tally::default();
+    for asker in &ASKERS {
+        println!("schemathesis: {}", asker.what);
+        let well = asker.ask(&tool, &folder, &host, arguments)?;
+        host.is_alive()?;
+        *(if well { &mut tally.passed } else { &mut tally.failed }) += 1;
     }
-    // First names that are there, so that more is reached than 404s; then any names; then those of the platform's own.
-    let there =
-        "\"path.project\" = \"default\"\n\"path.topic\" = \"in\"\n\"path.module\" = \"m\"\n\"path.pipeline\" = \"p\"\n";
-    for (what, token, names) in
-        [("names that are there", &token, there), ("any names", &token, ""), ("the platform's admin", &admin, "")]
-    {
-        println!("schemathesis: {what}");
-        let config = folder.join("schemathesis.toml");
+    Ok(tally)
+}
+
+impl Asker {
+    /// Returns whether every answer was as it must be. What was found is shown, each with a command that asks it again.
+    fn ask(&self, tool: &Path, folder: &Path, host: &Host, arguments: &[&str]) -> Result<bool> {
+        let tenant = (self.role != "platform-admin").then_some(TENANT);
+        let token = host.token(self.role, tenant)?;
+        let (config, report) = (folder.join("schemathesis.toml"), folder.join("report.xml"));
         let headers = format!("headers = {{ Authorization = \"Bearer {token}\" }}\n");
-        fs::write(&config, format!("{headers}[parameters]\n\"path.tenant\" = \"{TENANT}\"\n{names}"))?;
-        program(&tool)
-            .folder(&folder)
+        fs::write(&config, format!("{headers}[parameters]\n\"path.tenant\" = \"{TENANT}\"\n{}", self.names))?;
+        // What an earlier run left would look like an answer to this one.
+        let _ = fs::remove_file(&report);
+        let asked = program(tool)
+            .folder(folder)
             .arg("--config-file")
             .arg(&config)
             .arg("run")
             .arg(format!("{}/api/v1/openapi.json", host.url))
-            .args(["--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing"])
-            .args(["--max-examples", EXAMPLES, "--seed", SEED, "--request-timeout", "60", "--warnings", "off"])
+            .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed", SEED])
+            .args(["--request-timeout", "60", "--warnings", "off", "--suppress-health-check", "all"])
             // The tenant is still needed, and so is the server's time: a long poll is a worker's.
             .args(["--exclude-path", "/internal/v1/assignment", "--continue-on-failure"])
-            .args(["--suppress-health-check", "all"])
+            .arg("--report-junit-path")
+            .arg(&report)
             .args(arguments)
-            .run()
-            .context("schemathesis found what it should not, or did not run; see above")?;
-        host.is_alive()?;
+            .run();
+        let answered = fs::read_to_string(&report).context("schemathesis did not run; see above")?;
+        ensure!(answered.contains("<testcase"), "schemathesis sent nothing");
+        if let Err(error) = &asked {
+            println!("schemathesis: {}: {error:#}", self.what);
+        }
+        Ok(asked.is_ok())
     }
-    println!("schemathesis: no 5xx");
-    Ok(())
 }
 
-/// Puts the tool into a folder of its own, unless it is there.
+/// Puts the tool into a folder of its own, unless it is there as it should be.
 fn install(folder: &Path) -> Result<PathBuf> {
     let venv = folder.join("venv");
-    let tool = venv.join("bin/schemathesis");
-    let (_, version) = PACKAGE.split_once("==").unwrap_or_default();
-    if program(&tool).arg("--version").says().is_some_and(|said| said.contains(version)) {
+    let (tool, installed) = (venv.join("bin/schemathesis"), folder.join("installed.txt"));
+    if fs::read_to_string(&installed).is_ok_and(|known| known == REQUIREMENTS)
+        && program(&tool).arg("--version").succeeds()
+    {
         return Ok(tool);
     }
     fs::create_dir_all(folder)?;
-    program("python3").args(["-m", "venv"]).arg(&venv).run()?;
-    program(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", PACKAGE]).run()?;
+    program("python3").args(["-m", "venv", "--clear"]).arg(&venv).run()?;
+    let requirements = root().join("tests/xtask/src/schemathesis.txt");
+    let pip = program(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.arg("--requirement").arg(requirements).run()?;
+    fs::write(&installed, REQUIREMENTS)?;
     Ok(tool)
 }
 
@@ -83,7 +140,7 @@ struct Host {
     process: Child,
     data: PathBuf,
     url: String,
-    /// What the host says: with nobody to read it, its next line would end it.
+    /// What the host says: with nobody to read it, its next line would go nowhere.
     _said: Option<BufReader<ChildStdout>>,
 }
 
@@ -92,7 +149,7 @@ impl Host {
         let data = folder.join("data");
         let _ = fs::remove_dir_all(&data);
         let log = fs::File::create(folder.join("host.log"))?;
-        let mut process = program(target().join("debug/bulkhead"))
+        let mut process = bulkhead()
             .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
             .into_std()
@@ -114,8 +171,22 @@ impl Host {
         bail!("the host ended before it served; see {}", folder.join("host.log").display())
     }
 
+    /// Makes the tenant, its topics, its module and its pipeline.
+    fn prepare(&self) -> Result<()> {
+        let admin = self.token("platform-admin", None)?;
+        self.command(&admin, &["tenant", "create", TENANT])?;
+        let token = self.token("tenant-admin", Some(TENANT))?;
+        for topic in ["weather", "weather-alerts", "weather-dead"] {
+            self.command(&token, &["topic", "create", topic])?;
+        }
+        let component = crate::wasm::folder().join("weather_alerts.wasm");
+        self.command(&token, &["module", "push", &component.to_string_lossy(), "weather-alerts:v1"])?;
+        let manifest = root().join("examples").join(PIPELINE).join("pipeline.yaml");
+        self.command(&token, &["pipeline", "apply", "-f", &manifest.to_string_lossy(), "--wait"])
+    }
+
     fn token(&self, role: &str, tenant: Option<&str>) -> Result<String> {
-        let mut command = program(target().join("debug/bulkhead"))
+        let mut command = bulkhead()
             .args(["token", "--role", role, "--subject", "schemathesis", "--life-s", "7200", "--data-dir"])
             .arg(&self.data);
         if let Some(tenant) = tenant {
@@ -124,28 +195,24 @@ impl Host {
         Ok(command.output()?.trim().to_owned())
     }
 
-    /// A small request: this crate has no client of HTTP, so that it builds in seconds.
-    fn post(&self, token: &str, path: &str, body: &str) -> Result<()> {
-        let address = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address)?;
-        let length = body.len();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if !answer.starts_with("HTTP/1.1 201") {
-            bail!("{path} was refused: {answer}");
-        }
-        Ok(())
+    fn command(&self, token: &str, words: &[&str]) -> Result<()> {
+        bulkhead()
+            .args(words)
+            // Nothing of this machine's own settings.
+            .args(["--config", "/dev/null", "--server", &self.url])
+            .env("BULKHEAD_TOKEN", token)
+            .env("BULKHEAD_TENANT", TENANT)
+            .run()
     }
 
     fn is_alive(&self) -> Result<()> {
         TcpStream::connect(self.url.trim_start_matches("http://")).context("the host is gone")?;
         Ok(())
     }
+}
+
+fn bulkhead() -> Program {
+    program(target().join("debug/bulkhead"))
 }
 
 impl Drop for Host {

@@ -62,9 +62,15 @@ impl Route {
         self
     }
 
-    /// A body that is not JSON.
+    /// A body that is not JSON; or, after another one, what it may be instead.
     pub(super) fn takes_other(mut self, kind: &'static str, says: &'static str) -> Self {
-        self.doc.body = Some(body(kind, text().into(), says));
+        match &mut self.doc.body {
+            None => self.doc.body = Some(body(kind, text().into(), says)),
+            Some(body) => {
+                body.content.insert(kind.to_owned(), ContentBuilder::new().schema(Some(text())).build().into());
+                body.description = body.description.take().map(|before| format!("{before} {says}"));
+            }
+        }
         self
     }
 
@@ -100,7 +106,7 @@ impl Route {
         self.answer(200, says, Some(("application/json", Schema::Object(page.build()).into())))
     }
 
-    /// An answer that is not JSON.
+    /// An answer that is not JSON; or, after another one with this status, what it may be instead.
     pub(super) fn gives_other(self, status: u16, kind: &'static str, says: &'static str) -> Self {
         self.answer(status, says, Some((kind, text().into())))
     }
@@ -121,9 +127,15 @@ impl Route {
     }
 
     fn answer(mut self, status: u16, says: &'static str, content: Option<(&'static str, RefOr<Schema>)>) -> Self {
+        let content = content.map(|(kind, schema)| (kind, ContentBuilder::new().schema(Some(schema)).build()));
+        if let Some((_, answer)) = self.doc.answers.iter_mut().find(|(known, _)| *known == status) {
+            answer.description = format!("{} {says}", answer.description);
+            answer.content.extend(content.map(|(kind, content)| (kind.to_owned(), content.into())));
+            return self;
+        }
         let mut answer = ResponseBuilder::new().description(says);
-        if let Some((kind, schema)) = content {
-            answer = answer.content(kind, ContentBuilder::new().schema(Some(schema)).build());
+        if let Some((kind, content)) = content {
+            answer = answer.content(kind, content);
         }
         self.doc.answers.push((status, answer.build()));
         self

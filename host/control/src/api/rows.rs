@@ -13,7 +13,7 @@ use super::stages::StageView;
 use super::tags::{Pointed, TagView};
 use super::tenants::{NewTenant, TenantView};
 use super::tokens::{MintedView, Wanted};
-use super::topics::{Force, NewTopicForm, TopicView};
+use super::topics::{Force, ListedTopic, NewTopicForm, TopicView};
 use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
@@ -258,7 +258,7 @@ pub(super) fn topics() -> Vec<Route> {
         row("GET", TOPICS, VIEWER, Time::Request, get(topics::list))
             .says("List topics")
             .asks::<ListParams>()
-            .gives_page::<TopicView>("Topics by name."),
+            .gives_page::<ListedTopic>("Topics by name."),
         row("POST", TOPICS, DEVELOPER, Time::Request, post(topics::create))
             .says("Make a topic")
             .once()

@@ -51,7 +51,14 @@ pub(super) struct Force {
     force: bool,
 }
 
-/// A topic as clients see it; lists have its name only.
+/// A topic in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ListedTopic {
+    #[schema(value_type = String)]
+    name: TopicName,
+}
+
+/// A topic as clients see it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Topic)]
@@ -93,8 +100,8 @@ pub(super) async fn list(
     let page = params.page()?;
     let all = app.topics().list(permit.scope()).await?;
     let after = all.into_iter().filter(|topic| topic.as_str() > page.after.as_str());
-    let names: Vec<_> = after.take(page.limit as usize).map(|name| json!({"name": name})).collect();
-    Ok(Json(list_json(&names, &page, |entry| entry["name"].as_str().unwrap_or_default().to_owned())))
+    let listed: Vec<_> = after.take(page.limit as usize).map(|name| ListedTopic { name }).collect();
+    Ok(Json(list_json(&listed, &page, |topic| topic.name.to_string())))
 }
 
 pub(super) async fn one(
