@@ -36,6 +36,7 @@ cargo xtask COMMAND
                            with a 5xx, or otherwise than it says
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
+  bench delays             the year's flights by hour, to a topic and a bucket, while processes and the bucket go away
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench state [KEYS]       how long much state takes to move to another worker, and what memory

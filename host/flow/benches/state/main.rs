@@ -66,8 +66,9 @@ fn open(folder: &Path) -> Arc<dyn Log> {
     Arc::new(EmbeddedLog::open(&folder.join("log")).expect("the log opens"))
 }
 
-fn worker(log: &Arc<dyn Log>, folder: &Path) -> Worker {
-    let config = FlowConfig { state_folder: Some(folder.join("state")), ..FlowConfig::default() };
+/// A worker with a disk of its own.
+fn worker(log: &Arc<dyn Log>, disk: &Path) -> Worker {
+    let config = FlowConfig { state_folder: Some(disk.to_owned()), ..FlowConfig::default() };
     Worker::start(log.clone(), "w", config)
 }
 
@@ -77,7 +78,7 @@ fn fill(folder: &Path, keys: u64) {
     let world = support::World::on(log.clone());
     world.topics(ACME, 1);
     world.keep_state(&pipeline, 1);
-    let worker = worker(&log, folder);
+    let worker = worker(&log, &folder.join("first"));
     worker.run(&pipeline);
     let started = Instant::now();
     for first in (0..keys).step_by(CHUNK as usize) {
@@ -101,7 +102,7 @@ fn restore(folder: &Path, keys: u64) {
     let log = open(folder);
     let pipeline = assignment();
     let world = support::World::on(log.clone());
-    let worker = worker(&log, folder);
+    let worker = worker(&log, &folder.join("second"));
     let before = log.ends(&[topic(ACME, "out")]).expect("ends").concat();
     world.append(ACME, "in", &[Record::new(0, format!("fill {} 32", key(0)))]);
     let started = Instant::now();

@@ -3,6 +3,7 @@
 //!
 //! The truth is what the input topic holds: from it rows and late records are computed without the stage, and compared in order, partition by
 //! partition, so that a lost, a doubled, a changed and a displaced one all show.
+//! The sample's flights; with [`ALL`], which `cargo xtask bench delays` sets, those of the whole year.
 //! Must never: let the answer hang on how fast the machine is: nothing is called idle before the last flight has its place.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,12 +15,17 @@ use parquet::record::Field;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const PIPELINE: &str = "delays";
 const PARTITIONS: i32 = 3;
 const LATENESS_HOURS: i64 = 6;
-/// Flights in one request: some nine days of the sample, nearly each in an hour of its route alone.
-const BURST: usize = 500;
+/// Names the archive whose flights are taken instead of the sample's.
+const ALL: &str = "BULKHEAD_DELAYS_ARCHIVE";
+/// Requests that the flights come in: of the sample some nine days each, nearly each flight in an hour of its route alone.
+const BURSTS: usize = 40;
+/// With the whole year, how long the server is away at least.
+const AWAY: Duration = Duration::from_secs(30);
 /// A value that no window takes: where it has become a dead letter, everything before it in its partition is done.
 const NO_FLIGHT: &str = "no flight";
 
@@ -39,7 +45,7 @@ enum Fault {
     AwayAndKilled,
 }
 
-/// Which burst, of forty, has which fault: five kills, and twice the server is away.
+/// Which burst has which fault: five kills, and twice the server is away.
 const FAULTS: [(usize, Fault); 6] = [
     (4, Fault::KilledAtOnce),
     (10, Fault::Away),
@@ -50,11 +56,11 @@ const FAULTS: [(usize, Fault); 6] = [
 ];
 
 /// The example's manifest with this idle time, and with smaller objects, so that there are many to lose.
-fn manifest(idle_seconds: u32) -> Result<String> {
+fn manifest(idle_seconds: u32, object_rows: usize) -> Result<String> {
     let mut text = std::fs::read_to_string(root().join("examples/delays/pipeline.yaml"))?;
     let changes = [
         ("idleSeconds: 60 ", format!("idleSeconds: {idle_seconds} ")),
-        ("records: 20000, everyMs: 10000,", "records: 200, everyMs: 400,".to_owned()),
+        ("records: 20000, everyMs: 10000,", format!("records: {object_rows}, everyMs: 400,")),
     ];
     for (from, to) in changes {
         ensure!(text.contains(from), "the example's manifest lacks `{from}`");
@@ -136,15 +142,17 @@ fn text<'a>(columns: impl Iterator<Item = (&'a str, &'a Field)>) -> Result<(Stri
 
 /// Gives each burst to the pipeline, with its fault.
 fn feed(host: &mut Host, s3: &mut S3, tenant: &Tenant, flights: &[Record]) -> Result<()> {
-    for (number, burst) in flights.chunks(BURST).enumerate() {
+    let size = flights.len().div_ceil(BURSTS);
+    for (number, burst) in flights.chunks(size).enumerate() {
         let fault = FAULTS.iter().find(|(at, _)| *at == number).map(|(_, fault)| *fault);
         if fault.is_some() {
             // Each fault meets a pipeline that works, and not only the one before.
-            wait_rows(s3, number * BURST / 2)?;
+            wait_rows(s3, number * size / 2)?;
         }
         if matches!(fault, Some(Fault::Away | Fault::AwayAndKilled)) {
             s3.stop();
         }
+        let stopped = Instant::now();
         let before = count(s3);
         let lines: Vec<Line> = burst.iter().map(|flight| Line::text(&flight.key, &flight.value)).collect();
         tenant.produce("departures", &lines)?;
@@ -154,6 +162,10 @@ fn feed(host: &mut Host, s3: &mut S3, tenant: &Tenant, flights: &[Record]) -> Re
             Some(Fault::Away | Fault::AwayAndKilled) => {
                 let away = |status: &Status| status.code.as_deref() == Some("BH0320");
                 tenant.wait_status(PIPELINE, "the bucket to be called away", away)?;
+                if std::env::var_os(ALL).is_some() {
+                    // How long it is away is what is asked for; nothing is expected at its end.
+                    std::thread::sleep(AWAY.saturating_sub(stopped.elapsed()));
+                }
             }
         }
         if matches!(fault, Some(Fault::KilledAtOnce | Fault::KilledMidway | Fault::AwayAndKilled)) {
@@ -209,10 +221,11 @@ fn each_hour_is_in_the_topic_and_the_table_once_when_processes_are_killed_and_th
         tenant.create_topic(topic, PARTITIONS)?;
     }
     tenant.create_topic("delays-dead", 1)?;
+    let source = std::env::var_os(ALL).map_or(Source::Sample, |archive| Source::Archive(archive.into()));
+    let flights: Vec<Record> = departures(&source)?.collect::<Result<_>>()?;
+    let object_rows = flights.len() / 100;
     // No restart takes an hour, so no hour is given out early because nothing came.
-    tenant.apply(PIPELINE, manifest(3600)?)?;
-
-    let flights: Vec<Record> = departures(&Source::Sample)?.collect::<Result<_>>()?;
+    tenant.apply(PIPELINE, manifest(3600, object_rows)?)?;
     feed(&mut host, &mut s3, &tenant, &flights)?;
     let input = tenant.read_all("departures")?;
     assert_eq!(input.len(), flights.len(), "every flight was written once");
@@ -232,7 +245,7 @@ fn each_hour_is_in_the_topic_and_the_table_once_when_processes_are_killed_and_th
 
     // The last hours come by ticks, when the stream is called idle after a second. Of what they give, a part is in no object yet.
     assert_eq!(tenant.read_all("delays")?.len(), over, "before anything is idle");
-    tenant.apply(PIPELINE, manifest(1)?)?;
+    tenant.apply(PIPELINE, manifest(1, object_rows)?)?;
     tenant.wait_records("delays", over + 1)?;
     host.kill9();
     host.start_again()?;
@@ -241,6 +254,14 @@ fn each_hour_is_in_the_topic_and_the_table_once_when_processes_are_killed_and_th
     let late = tenant.read_all("delays-late")?;
     host.stop()?;
 
+    println!(
+        "{} flights, {all} rows in the topic, {} rows in {} objects, {} late; {} faults",
+        flights.len(),
+        count(&s3),
+        opened(&s3)?.len(),
+        late.len(),
+        FAULTS.len()
+    );
     let mut table = table(&s3)?;
     for (partition, (rows, lates, _)) in (0..).zip(&wanted) {
         same("the topic", &of(partition, &hourly), rows);

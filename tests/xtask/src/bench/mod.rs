@@ -24,6 +24,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--workspace", "--bench", "abi", "--"]).args(more).run()
         }
+        ["delays"] => {
+            setup::run(setup::Needs::Everything)?;
+            let archive = data::fetch()?;
+            cargo(["build", "--workspace", "--all-targets"]).run()?;
+            let test = ["test", "--workspace", "--test", "all", "--", "delays::", "--nocapture"];
+            let binary = target().join("debug/bulkhead");
+            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_DELAYS_ARCHIVE", archive).run()
+        }
         ["fire", more @ ..] => {
             setup::run(setup::Needs::Everything)?;
             let archive = data::fetch()?;
@@ -44,7 +52,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--workspace", "--bench", "state", "--"]).args(more).run()
         }
-        _ => bail!("name a benchmark: abi, fire, lane, peers or state"),
+        _ => bail!("name a benchmark: abi, delays, fire, lane, peers or state"),
     }
 }
 
