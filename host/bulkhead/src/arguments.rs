@@ -87,6 +87,9 @@ pub(crate) struct WorkerArguments {
     /// Where control is, for a worker alone
     #[arg(long, default_value = "http://127.0.0.1:7070", env = "BULKHEAD_CONTROL_URL")]
     pub(crate) control_url: String,
+    /// File with the authorities, in PEM, one of which has signed control's certificate; otherwise this system's
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_CONTROL_CA")]
+    pub(crate) control_ca: Option<PathBuf>,
     /// File with the worker's token, for a worker alone; read at every call, so it can be renewed
     #[arg(long, env = "BULKHEAD_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use bulkhead_core::assignment::{Assignment, WorkerReport};
 use bulkhead_core::log_line::WorkerLines;
 use bulkhead_core::name::{ModuleDigest, TenantId};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,12 +50,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of the control at `base`, for instance `http://127.0.0.1:7070`.
+    /// A client of the control at `base`, for instance `http://127.0.0.1:7070`, that believes these authorities instead of the system's
+    /// where there are any.
     ///
     /// # Errors
-    /// Where the system has no room for one.
-    pub(crate) fn new(base: &str, token: TokenSource) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    /// Where the system has no room for one, or no authorities to believe.
+    pub(crate) fn new(base: &str, token: TokenSource, authorities: &[Certificate]) -> anyhow::Result<Self> {
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let http = crate::tls::believing(builder, base, authorities).build()?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
     }
 

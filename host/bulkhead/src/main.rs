@@ -14,6 +14,7 @@ mod explain;
 mod logging;
 mod replay;
 mod serve;
+mod tls;
 mod token;
 mod worker;
 

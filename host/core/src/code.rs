@@ -131,6 +131,10 @@ codes! {
     ProjectNotMade = "BH0607", 400, "Project not made";
     PipelineNotRunning = "BH0608", 504, "Applied, but not seen to run";
     ReplayDiffers = "BH0609", 409, "Replay came to another verdict";
+    ServerUntrusted = "BH0614", 502, "Server's certificate not believed";
+    ServerNameWrong = "BH0615", 502, "Server's certificate is for another name";
+    ServerCertificateExpired = "BH0616", 502, "Server's certificate not valid now";
+    TlsMismatch = "BH0617", 502, "Encryption not agreed on";
 }
 
 impl Code {

@@ -1,7 +1,7 @@
 //! The second command: every check and every test, with what they need fetched first.
 //!
-//! Its last line is `N passed, N failed`: tests, runs of schemathesis among them, and each step that failed without one. It exits with a failure exactly
-//! where the second number is not 0.
+//! Its last line is `N passed, N failed`: tests, runs of schemathesis among them, and each step that failed without one. It
+//! exits with a failure exactly where the second number is not 0.
 //! Must never: skip something without saying so, or let a step that failed go unnoticed.
 
 use crate::command::{cargo, target};

@@ -7,6 +7,7 @@
 //! tenant = "acme"
 //! project = "default"
 //! output = "table"
+//! ca = "/etc/ssl/our-own.pem"
 //!
 //! [tokens]
 //! "https://bulkhead.example.com" = "eyJ…"
@@ -47,6 +48,10 @@ pub(crate) struct Connection {
     /// File with the token; BULKHEAD_TOKEN is the token itself [default: what `bulkhead login` stored]
     #[arg(long, global = true, env = "BULKHEAD_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
+    /// File with the authorities, in PEM, one of which has signed an https:// server's certificate [default: the config file's, or this
+    /// system's]
+    #[arg(long, global = true, env = "BULKHEAD_CA", value_name = "FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
     /// The config file [default: bulkhead/config.toml in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, env = "BULKHEAD_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
@@ -63,6 +68,7 @@ pub(crate) struct File {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) project: Option<ProjectId>,
     pub(crate) output: Option<Format>,
+    pub(crate) ca: Option<PathBuf>,
     /// By server.
     #[serde(default)]
     tokens: BTreeMap<String, String>,
@@ -75,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) project: ProjectId,
     pub(crate) output: Format,
+    /// File with the authorities to believe instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
     token: Option<String>,
     token_file: Option<PathBuf>,
 }
@@ -96,8 +104,19 @@ impl Settings {
             output: flags.output.or(file.output).unwrap_or_default(),
             token: token_of_environment().or_else(|| file.tokens.get(&server).cloned()),
             token_file: flags.token_file.clone(),
+            ca: flags.ca.clone().or(file.ca),
             server,
         })
+    }
+
+    /// The authorities to believe instead of the system's; none where no file is named.
+    ///
+    /// # Errors
+    /// [`Code::CliConfigInvalid`] where the file holds none.
+    pub(crate) fn authorities(&self) -> anyhow::Result<Vec<reqwest::Certificate>> {
+        let read = |file: &PathBuf| crate::tls::authorities(file);
+        let found = self.ca.as_ref().map_or_else(|| Ok(Vec::new()), read);
+        Ok(found.map_err(|detail| Complaint::new(Code::CliConfigInvalid, detail))?)
     }
 
     /// The token for the server.
@@ -165,12 +184,18 @@ fn read(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Keeps a token for a server, and makes the server the default, with this tenant where the token has one. Comments and order of the
-/// file stay.
+/// Keeps a token for a server, and makes the server the default, with this tenant where the token has one, and with the file of
+/// authorities that it was reached with. Comments and order of the file stay.
 ///
 /// # Errors
 /// [`Code::CliConfigInvalid`] where the file is there and not TOML; [`Code::LocalFailure`] where it cannot be written.
-pub(crate) fn store(path: &Path, server: &str, tenant: Option<&str>, token: &str) -> anyhow::Result<()> {
+pub(crate) fn store(
+    path: &Path,
+    server: &str,
+    tenant: Option<&str>,
+    token: &str,
+    ca: Option<&Path>,
+) -> anyhow::Result<()> {
     read(path)?;
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut document: toml_edit::DocumentMut =
@@ -179,6 +204,9 @@ pub(crate) fn store(path: &Path, server: &str, tenant: Option<&str>, token: &str
     match tenant {
         Some(tenant) => document["tenant"] = toml_edit::value(tenant),
         None => _ = document.remove("tenant"),
+    }
+    if let Some(ca) = ca.and_then(|ca| std::path::absolute(ca).ok()) {
+        document["ca"] = toml_edit::value(ca.to_string_lossy().as_ref());
     }
     if !document.contains_table("tokens") {
         document["tokens"] = toml_edit::table();
@@ -220,15 +248,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/config.toml");
-        store(&path, "http://a", Some("acme"), "one").unwrap();
+        store(&path, "http://a", Some("acme"), "one", None).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("# mine\noutput = \"json\"\n{text}")).unwrap();
-        store(&path, "http://b", None, "two").unwrap();
+        store(&path, "http://b", None, "two", Some(Path::new("/own.pem"))).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\n"), "{text}");
         let file = read(&path).unwrap();
         assert_eq!(file.tokens.len(), 2);
         assert_eq!((file.server.as_deref(), file.tenant), (Some("http://b"), None));
+        assert_eq!(file.ca.as_deref(), Some(Path::new("/own.pem")));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

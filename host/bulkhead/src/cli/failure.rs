@@ -97,6 +97,9 @@ fn problem(error: &anyhow::Error, server: &str) -> (Value, u8) {
             let detail = format!("{server} answered with something that is not the API's; check --server");
             return (local(Code::AnswerUnreadable, &detail), EXIT_AWAY);
         }
+        if let Some((code, detail)) = crate::tls::complaint(server, http) {
+            return (local(code, &detail), EXIT_FAILED);
+        }
         let detail = format!("{server} cannot be reached: {}; check --server, and that it runs", innermost(http));
         return (local(Code::ServerAway, &detail), EXIT_AWAY);
     }

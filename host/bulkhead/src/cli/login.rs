@@ -22,7 +22,7 @@ const WHOAMI: &str = "/api/v1/whoami";
 pub(crate) struct Arguments {
     /// The server, for instance `https://bulkhead.example.com`
     #[arg(value_name = "SERVER")]
-    address: Option<String>,
+    pub(crate) address: Option<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -50,11 +50,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let detail = "there was no token to read; pipe it in, or name a file with --token-file";
         return Err(Complaint::new(Code::TokenNotStored, detail).into());
     }
-    let client = Client::new(&server, TokenSource::Fixed(token.to_owned()))?;
+    let client = Client::new(&server, TokenSource::Fixed(token.to_owned()), &settings.authorities()?)?;
     // Only a token that the server takes is stored.
     let who: Value = accepted(client.request(Method::GET, WHOAMI)?.send().await?).await?.json().await?;
     let path = config::path(&arguments.connection)?;
-    config::store(&path, &server, who["tenant"].as_str(), token)?;
+    config::store(&path, &server, who["tenant"].as_str(), token, settings.ca.as_deref())?;
     if settings.output == output::Format::Json {
         return output::json(&who);
     }

@@ -114,7 +114,11 @@ impl Command {
 /// Runs a command, says what went wrong, and gives the exit code.
 pub(crate) fn main(command: Command) -> ExitCode {
     // Where the settings themselves are at fault, flags and environment still say how to tell it.
-    let connection = command.connection().cloned().unwrap_or_default();
+    let mut connection = command.connection().cloned().unwrap_or_default();
+    if let Command::Login(login) = &command {
+        // The server that it talks to, and so the one that a failure is told of.
+        connection.server = login.address.clone().or(connection.server);
+    }
     let settings = Settings::of(&connection).ok();
     let format = settings.as_ref().map(|settings| settings.output).or(connection.output).unwrap_or_default();
     let server = settings.map(|settings| settings.server).unwrap_or_default();

@@ -32,7 +32,7 @@ impl Session {
         let settings = Settings::of(connection)?;
         let token = settings.token()?;
         let tenant = settings.tenant.clone().or_else(|| tenant_of(&token));
-        let client = Client::new(&settings.server, TokenSource::Fixed(token))?;
+        let client = Client::new(&settings.server, TokenSource::Fixed(token), &settings.authorities()?)?;
         Ok(Self { client, settings, tenant })
     }
 

@@ -67,6 +67,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
             worker_slot: "demo-0".to_owned(),
             buckets: None,
             control_url: String::new(),
+            control_ca: None,
             token_file: None,
             executor_threads: None,
         },
@@ -92,7 +93,7 @@ async fn play(host: &Host, arguments: &DemoArguments) -> anyhow::Result<()> {
     let issuer = host.issuer.as_ref().context("the demo runs control")?;
     println!("Bulkhead on the embedded log. API: http://{address}  Metrics: http://{}/metrics\n", host.metrics_address);
     let admin = mint(issuer, "demo", None, TokenRole::PlatformAdmin)?;
-    let client = Client::new(&format!("http://{address}"), TokenSource::Fixed(admin))?;
+    let client = Client::new(&format!("http://{address}"), TokenSource::Fixed(admin), &[])?;
     let scenes = [
         Scene {
             tenant: "acme",

@@ -7,7 +7,7 @@
 mod ports;
 mod server;
 
-use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, ServeArguments};
+use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, ServeArguments, WorkerArguments};
 use crate::client::{Client, TokenSource};
 use crate::worker::Worker;
 use anyhow::{Context, bail};
@@ -106,7 +106,7 @@ impl Host {
             let minting = opened.issuer().clone();
             let slot = arguments.worker.worker_slot.clone();
             let mint = move || Ok(minting.mint(&Grant::new(format!("worker {slot}"), None, TokenRole::Worker))?);
-            client = Some(Client::new(&format!("http://{bound}"), TokenSource::Minted(Arc::new(mint)))?);
+            client = Some(Client::new(&format!("http://{bound}"), TokenSource::Minted(Arc::new(mint)), &[])?);
             (address, issuer) = (Some(bound), Some(opened.issuer().clone()));
             servers.push(serve(listener, opened.router(), servers_stop.clone()));
             let background = opened.clone();
@@ -116,7 +116,7 @@ impl Host {
         let worker = if with_worker {
             let client = match (client, &arguments.worker.token_file) {
                 (Some(client), _) => client,
-                (None, Some(file)) => Client::new(&arguments.worker.control_url, TokenSource::File(file.clone()))?,
+                (None, Some(file)) => alone(&arguments.worker, file)?,
                 (None, None) => bail!("a worker alone needs --token-file; `bulkhead token --role worker` makes one"),
             };
             let worker = Worker::start(&arguments.worker, &arguments.data_dir, log, engine, client, registry)?;
@@ -149,6 +149,13 @@ impl Host {
         }
         result
     }
+}
+
+/// A client of control for a worker in a process of its own.
+fn alone(arguments: &WorkerArguments, token: &Path) -> anyhow::Result<Client> {
+    let authorities = arguments.control_ca.as_deref().map_or_else(|| Ok(Vec::new()), crate::tls::authorities);
+    let authorities = authorities.map_err(anyhow::Error::msg).context("--control-ca")?;
+    Client::new(&arguments.control_url, TokenSource::File(token.to_owned()), &authorities)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

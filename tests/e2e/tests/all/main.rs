@@ -25,6 +25,7 @@ mod snapshots;
 mod starts;
 mod state;
 mod streams;
+mod tls;
 mod tokens;
 mod topics;
 mod uploads;
