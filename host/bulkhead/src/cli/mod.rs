@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Make a stage's project: it builds, tests and deploys as it stands
     New(new::Arguments),
     /// Run a stage on a file of records here, with the host's engine and limits
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Store the token for a server, and make it the default
     Login(login::Arguments),
     /// Show whose token this is and what it allows
@@ -93,7 +93,7 @@ impl Command {
     async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::New(arguments) => new::run(&arguments),
-            Self::Run(arguments) => run::run(arguments).await,
+            Self::Run(arguments) => run::run(*arguments).await,
             Self::Login(arguments) => login::run(&arguments).await,
             Self::Whoami(arguments) => login::whoami(&arguments).await,
             Self::Tenant(arguments) => tenant::run(arguments).await,

@@ -45,7 +45,7 @@ enum Between {
 /// What comes next.
 pub(super) enum Step {
     /// Records, of which the first has this place among all.
-    Batch(usize, RecordBatch),
+    Batch(usize, Box<RecordBatch>),
     /// The stage is told the time.
     Tick(Moment),
     /// The instance is dropped.
@@ -54,7 +54,7 @@ pub(super) enum Step {
 
 /// What a line says: one record, as a batch of one, or something else.
 enum Said {
-    Record(RecordBatch),
+    Record(Box<RecordBatch>),
     Other(Step),
 }
 
@@ -138,7 +138,7 @@ impl Batches {
         } else {
             let mut batch = RecordBatch::default();
             batch.push(self.place(), START_MS, None, Some(line), []);
-            Said::Record(batch)
+            Said::Record(Box::new(batch))
         };
         self.read += usize::from(matches!(said, Said::Record(_)));
         Ok(Some(said))
@@ -151,7 +151,7 @@ impl Batches {
 
     fn parse(&self, text: &[u8]) -> Result<Said, String> {
         let no_record = match serde_json::from_slice(text) {
-            Ok(line) => return self.record(line).map(Said::Record),
+            Ok(line) => return Ok(Said::Record(Box::new(self.record(line)?))),
             Err(error) => error.to_string(),
         };
         match serde_json::from_slice(text) {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     /// The next batch, with the place of its first record.
-    fn next(batches: &mut Batches) -> Option<(usize, RecordBatch)> {
+    fn next(batches: &mut Batches) -> Option<(usize, Box<RecordBatch>)> {
         match batches.next().unwrap()? {
             Step::Batch(first, batch) => Some((first, batch)),
             Step::Tick(_) | Step::Restart => panic!("a batch is next"),

@@ -53,16 +53,16 @@ impl Local {
     ///
     /// # Errors
     /// Where the stage does not start, or the sandbox fails.
-    pub(super) async fn run(&mut self, first: usize, batch: RecordBatch, report: &mut Report) -> anyhow::Result<()> {
+    pub(super) async fn run(&mut self, first: usize, batch: &RecordBatch, report: &mut Report) -> anyhow::Result<()> {
         let store = self.store(batch.topic, batch.partition);
-        let ran = self.process(&batch, store.as_ref()).await?;
+        let ran = self.process(batch, store.as_ref()).await?;
         if batch.len() == 1 {
-            return self.end(first, &batch, ran, store.as_ref(), report).await;
+            return self.end(first, batch, ran, store.as_ref(), report).await;
         }
         if let Ok(processed) = &ran
             && (store.is_none() || processed.outcome.exceptions.is_empty())
         {
-            return self.end(first, &batch, ran, store.as_ref(), report).await;
+            return self.end(first, batch, ran, store.as_ref(), report).await;
         }
         // A failed call has lost the outputs of all, and a state must be as if records that were not handled had never been. So each is run
         // by itself.

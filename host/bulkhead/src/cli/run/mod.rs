@@ -142,7 +142,7 @@ async fn play(
                     local.tick(moment, &mut report).await?;
                 }
                 clock.after(&batch);
-                local.run(first, batch, &mut report).await?;
+                local.run(first, &batch, &mut report).await?;
             }
             Step::Tick(moment) => {
                 clock.told(moment);
