@@ -130,7 +130,7 @@ impl std::ops::AddAssign for Totals {
     }
 }
 
-/// What a stage has done. Runs count, not commits: a batch that was run again counts again.
+/// What a stage has done for batches that have committed. Fuel of runs that were given up counts with the commit after them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTotals {
     /// Records that it was given.

@@ -7,6 +7,7 @@
 
 use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
 use crate::state::partition::PartitionState;
+use crate::work::Work;
 use bulkhead_bucket::rows::Schema;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
@@ -76,7 +77,7 @@ pub(crate) struct GraphRun {
     pub(crate) dead: BTreeMap<u32, Dead>,
     /// First row of the source batch to try again, with the stage that asked and its words.
     pub(crate) retry: Option<Retry>,
-    pub(crate) fuel: u64,
+    pub(crate) work: Work,
 }
 
 /// A stage wants a record again.
@@ -196,7 +197,10 @@ impl Graph {
         let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
         let stage = &self.stages[at];
         let now = (moment.topic, moment.partition, moment.timestamps[0]);
-        let outputs = stage.running.tick(now, state.of(at), &mut run.fuel).await.map_err(|failure| failure.fault)?;
+        let mut fuel = 0;
+        let outputs = stage.running.tick(now, state.of(at), &mut fuel).await.map_err(|failure| failure.fault)?;
+        run.work.burn(at, fuel);
+        run.work.call(at, 0, None, vec![0; outputs.len()]);
         let piece = Piece { batch: moment.clone(), rows: None, outputs };
         stage.pass_on(&piece, None, &mut feeds);
         run.keep(at, stage, piece, None);
@@ -222,7 +226,10 @@ impl Graph {
                 let origin = feeding.origin;
                 let given = feeding.batch.len();
                 let called = stage.running.call(feeding.batch, state.of(at)).await?;
-                stage.running.count(given, &called);
+                let made = called.pieces.iter().flat_map(|piece| {
+                    piece.outputs.source.iter().map(|source| origin_of(origin.as_deref(), piece.row(*source)))
+                });
+                run.work.call(at, given, origin.clone(), made.collect());
                 run.take_verdicts(at, &called, origin.as_deref());
                 for piece in called.pieces {
                     stage.pass_on(&piece, origin.as_deref(), &mut feeds);
@@ -271,7 +278,7 @@ impl GraphStage {
 
 impl GraphRun {
     fn take_verdicts(&mut self, stage: usize, called: &Called, origin: Option<&[u32]>) {
-        self.fuel += called.fuel;
+        self.work.burn(stage, called.fuel);
         for DeadRow { row, fault, fuel } in &called.dead {
             let dead = Dead { stage, fault: fault.clone(), fuel: *fuel };
             self.dead.entry(origin_of(origin, *row)).or_insert(dead);
@@ -295,14 +302,25 @@ impl GraphRun {
     }
 
     /// Takes over the verdicts of a run on some rows of a batch, which `rows` names. Its outputs and state are void.
-    pub(crate) fn take_over(&mut self, run: &GraphRun, rows: &[u32]) {
-        self.fuel += run.fuel;
+    pub(crate) fn take_over(&mut self, mut run: GraphRun, rows: &[u32]) {
+        let dead = &run.dead;
+        // The others are given to the stages again.
+        run.work.settle(|row| dead.contains_key(&row), |_| false);
+        self.work.add(run.work);
         self.dead.extend(run.dead.iter().map(|(row, dead)| (rows[*row as usize], dead.clone())));
         if let Some(retry) = &run.retry {
             let row = rows[retry.row as usize];
             self.retry = Some(Retry { row, ..retry.clone() });
             self.dead.retain(|dead, _| *dead < row);
         }
+    }
+
+    /// Rows 0 to `rows` are to commit, or what a tick put out where that is none: counts what the stages did for them.
+    pub(crate) fn settle(&mut self, rows: usize) {
+        let (ticked, dead) = (rows == 0, &self.dead);
+        let commits = |row: u32| ticked || (row as usize) < rows;
+        self.work.settle(commits, |row| commits(row) && !dead.contains_key(&row));
+        self.dead.values().for_each(|dead| self.work.fault(dead.stage));
     }
 
     /// Whether a row is neither dead nor to be tried again.

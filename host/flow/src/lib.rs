@@ -25,6 +25,7 @@ mod sink;
 mod stage_call;
 mod state;
 mod topics;
+mod work;
 
 pub use bulkhead_core::dead_letter::HEADER_PREFIX;
 pub use config::FlowConfig;

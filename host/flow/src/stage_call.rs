@@ -14,7 +14,6 @@
 use crate::config::{self, INSTANCE_IDLE};
 use crate::pipeline::state::StageCount;
 use crate::state::stage::StageState;
-use bulkhead_core::assignment::StageTotals;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::StageLimits;
@@ -35,7 +34,7 @@ pub(crate) struct RunningStage {
     pub(crate) digest: ModuleDigest,
     pub(crate) stage: Stage,
     pub(crate) limits: StageLimits,
-    /// What it has done, for reports.
+    /// What it has done for batches that have committed, for reports.
     pub(crate) count: StageCount,
     pub(crate) recycle_bytes: usize,
     /// Instances that wait for their next batch, with when they came back.
@@ -139,17 +138,6 @@ impl RunningStage {
             }
         }
         Ok(called)
-    }
-
-    /// Counts what came of a batch of so many records.
-    pub(crate) fn count(&self, given: usize, called: &Called) {
-        let made: usize = called.pieces.iter().map(|piece| piece.outputs.len()).sum();
-        *self.count.lock() += StageTotals {
-            records_in: given as u64,
-            records_out: made as u64,
-            faults: called.dead.len() as u64,
-            fuel: called.fuel,
-        };
     }
 
     /// Decides about a batch whose call failed, and says what is to run instead, in order.

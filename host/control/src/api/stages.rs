@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// A stage as clients see it. The numbers count from the start of each worker that runs it now, and are of runs: a batch that was run
-/// again counts again.
+/// A stage as clients see it. The numbers count from the start of each worker that runs it now, when a batch commits: one that was run
+/// again counts once, but for its fuel.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Stage)]

@@ -15,6 +15,7 @@ use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
 use crate::state::partition::{PartitionState, StateTools};
 use crate::topics::{Held as Blocked, Topics};
+use crate::work::Work;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -47,7 +48,7 @@ pub(crate) struct Partition {
     pub(crate) state: PartitionState,
     pub(crate) ticks: Ticks,
     /// Fuel of ticks that came to nothing, told with the next work that does.
-    pub(crate) spent: u64,
+    pub(crate) spent: Work,
     /// Dead letters since the last record that passed.
     pub(crate) dead_in_a_row: u32,
     /// Dead letters since the last pause.
@@ -132,12 +133,12 @@ impl Partition {
         let mut batch = Arc::new(fetched.batch);
         let mut hold = Some(hold);
         // How often the record at the front has asked for a retry, and the fuel that went into it since the last part.
-        let (mut tries, mut spent) = (0, 0);
+        let (mut tries, mut spent) = (0, Work::default());
         loop {
             let started = Instant::now();
             let mut run = self.run_rows(&batch).await?;
             self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-            run.fuel += std::mem::take(&mut spent);
+            run.work.add(std::mem::take(&mut spent));
             let Some(retry) = run.retry.take() else {
                 return self.part(&batch, run, batch.len(), fetched.next, hold.take()).await;
             };
@@ -147,7 +148,8 @@ impl Partition {
                 batch = Arc::new(batch.select(until..batch.len()));
                 tries = 0;
             } else {
-                spent = run.fuel;
+                spent = run.work;
+                spent.give_up();
             }
             tries += 1;
             let retries = self.run.graph.stages[retry.stage].running.limits.retries;
@@ -190,13 +192,14 @@ impl Partition {
         let mut rows: Vec<u32> = (0..batch.len() as u32).collect();
         let mut verdicts = GraphRun::default();
         while !run.dead.is_empty() || run.retry.is_some() {
-            verdicts.take_over(&run, &rows);
+            verdicts.take_over(run, &rows);
             rows.retain(|row| verdicts.passes(*row));
             let rest = Arc::new(batch.select(rows.iter().map(|row| *row as usize)));
             run = self.run_graph(&rest).await?;
             self.admit(&mut run).await?;
         }
-        verdicts.fuel += run.fuel;
+        run.work.settle(|_| true, |_| true);
+        verdicts.work.add(run.work);
         verdicts.written = run.written;
         Ok(verdicts)
     }
@@ -309,17 +312,18 @@ impl Partition {
     async fn finish(
         &mut self,
         batch: &Arc<RecordBatch>,
-        run: GraphRun,
+        mut run: GraphRun,
         rows: usize,
         next: i64,
         hold: Option<Hold>,
     ) -> Result<(), LogError> {
+        run.settle(rows);
         let mut cost = Cost::default();
         cost.totals.records_in = rows as u64;
         cost.totals.bytes_in = payload_bytes(batch, rows);
         cost.totals.dead_letters = run.dead.len() as u64;
-        cost.totals.fuel = run.fuel;
         let dead_letters = if run.dead.is_empty() { None } else { Some(self.dead_letters(batch, &run).await?) };
+        let mut work = run.work;
         let mut all = Vec::with_capacity(run.written.len() + 1);
         for written in run.written {
             let (records, bytes) = to_topics(&written);
@@ -345,10 +349,13 @@ impl Partition {
         }
         let moves = std::mem::replace(&mut self.position, next) != next;
         if !moves && all.is_empty() {
-            self.spent += cost.totals.fuel;
+            self.spent.add(work);
             return Ok(());
         }
-        cost.totals.fuel += std::mem::take(&mut self.spent);
+        work.add(std::mem::take(&mut self.spent));
+        cost.totals.fuel = work.fuel();
+        let count = |stage: usize| self.run.graph.stages[stage].running.count.clone();
+        cost.stages = work.totals().map(|(stage, totals)| (count(stage), totals)).collect();
         let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
         let outputs = self.incarnation.pipeline.hold(cost.output_bytes);
         let holds = hold.into_iter().chain([outputs]).collect();
@@ -398,8 +405,9 @@ impl Drop for FailOnPanic {
 }
 
 /// The outcome of a record that asked for a retry too often.
-fn given_up(retry: &Retry, retries: u32, fuel: u64) -> GraphRun {
-    let mut run = GraphRun { fuel, ..GraphRun::default() };
+fn given_up(retry: &Retry, retries: u32, mut work: Work) -> GraphRun {
+    work.call(retry.stage, 1, None, Vec::new());
+    let mut run = GraphRun { work, ..GraphRun::default() };
     let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: None };
     run.dead.insert(0, dead);
     run

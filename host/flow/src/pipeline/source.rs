@@ -15,6 +15,7 @@ use crate::replay::sift;
 use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
+use crate::work::Work;
 use async_task::Task;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
@@ -342,7 +343,7 @@ impl SourceThread {
                 position,
                 state,
                 ticks,
-                spent: 0,
+                spent: Work::default(),
                 dead_in_a_row: 0,
                 dead_since_pause: 0,
                 pauses: 0,

@@ -39,7 +39,7 @@ pub(crate) struct PipelineState {
     stages: Mutex<BTreeMap<StageName, StageCount>>,
 }
 
-/// What a stage has done, counted where it runs.
+/// What a stage has done for batches that have committed.
 pub(crate) type StageCount = Arc<Mutex<StageTotals>>;
 
 /// How a pipeline fares, for its report.
@@ -199,6 +199,7 @@ impl PipelineState {
         let mut totals = self.totals.lock();
         *totals += cost.totals;
         self.metrics.committed(&cost.totals);
+        cost.stages.iter().for_each(|(count, done)| *count.lock() += *done);
     }
 }
 
@@ -318,9 +319,11 @@ pub(crate) struct Finished {
 }
 
 /// What a batch has used and done.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Cost {
     pub(crate) totals: Totals,
+    /// What each stage did, and where it is counted.
+    pub(crate) stages: Vec<(StageCount, StageTotals)>,
     /// Bytes of its outputs in memory.
     pub(crate) output_bytes: u64,
 }

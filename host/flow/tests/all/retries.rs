@@ -38,6 +38,9 @@ fn what_never_succeeds_is_given_up_and_the_rest_goes_on() {
         assert_eq!(dead[0].evidence("offset"), at.to_string());
         let totals = worker.flow.report().1[0].totals;
         assert_eq!((totals.records_in, totals.dead_letters), (values.len() as u64, 1));
+        let stage = *worker.flow.report().1[0].stages.values().next().unwrap();
+        assert_eq!((stage.records_in, stage.records_out, stage.faults), (values.len() as u64, good.len() as u64, 1));
+        assert_eq!(stage.fuel, totals.fuel, "of every try");
     }
 }
 

@@ -66,6 +66,20 @@ fn commands(range: std::ops::Range<u32>) -> Vec<Record> {
     range.map(|n| Record::new(0, command(n))).collect()
 }
 
+/// Each stage is counted once for a record, however often the record was run.
+fn assert_counted_once(worker: &Worker, pipeline: &PipelineAssignment, commands: &[Record]) {
+    let report = worker.report(pipeline);
+    let count = |name: &str| report.stages[&name.parse().unwrap()];
+    let (keep, check) = (count("keep"), count("check"));
+    let passed = expected(commands).len() as u64;
+    let stopped_by_check = commands.iter().filter(|command| command.text().contains('!')).count() as u64;
+    let all = commands.len() as u64;
+    assert_eq!((keep.records_in, keep.records_out), (all, passed), "{report:?}");
+    assert_eq!((check.records_in, check.records_out), (passed + stopped_by_check, passed));
+    assert_eq!((keep.faults, check.faults), (all - passed - stopped_by_check, stopped_by_check));
+    assert_eq!(keep.fuel + check.fuel, report.totals.fuel);
+}
+
 #[test]
 fn records_that_become_dead_letters_leave_no_trace() {
     let mut pipeline = stateful("limits: {retries: 1}");
@@ -78,6 +92,7 @@ fn records_that_become_dead_letters_leave_no_trace() {
     world.settled(&worker, &pipeline);
     assert_eq!(world.first(ACME, "out"), expected(&commands));
     assert_eq!(world.dead().len(), commands.len() - expected(&commands).len());
+    assert_counted_once(&worker, &pipeline, &commands);
     // Five keys of two bytes, with two digits each.
     assert_eq!(worker.report(&pipeline).state_bytes, 5 * (64 + 2 + 2));
 }
@@ -99,6 +114,10 @@ fn aborted_and_unknown_commits_count_nothing_twice() {
         worker.run(&pipeline);
         world.settled(&worker, &pipeline);
         assert_eq!(world.first(ACME, "out"), expected(&commands), "{fates:?}");
+        // What an unknown commit did is found in the log, not counted by who made it.
+        if !fates.contains(&Fate::UnknownCommitted) {
+            assert_counted_once(&worker, &pipeline, &commands);
+        }
     }
 }
 
