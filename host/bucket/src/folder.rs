@@ -7,7 +7,7 @@
 //! Must never: open by a path of more than one part, or leave a half-written file under an object's name.
 
 use crate::error::{BucketError, BucketErrorKind};
-use crate::granted::{Condition, ObjectInfo};
+use bulkhead_core::bucket::{Condition, ObjectInfo};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, linkat, mkdirat, openat, renameat, statat, unlinkat};

@@ -6,7 +6,7 @@
 use crate::buckets::Store;
 use crate::error::{BucketError, BucketErrorKind};
 use crate::folder::{Folder, Writing};
-use bulkhead_core::bucket::{Access, KeyPrefix, ObjectKey};
+use bulkhead_core::bucket::{Access, Condition, KeyPrefix, ObjectInfo, ObjectKey};
 use bulkhead_core::scope::{BucketPrefix, PhysicalKey};
 use bytes::Bytes;
 use object_store::MultipartUpload;
@@ -16,30 +16,6 @@ use std::sync::Arc;
 
 /// Bytes of a part of an upload: S3 takes none below 5 MiB but the last.
 const PART_BYTES: usize = 8 << 20;
-
-/// What must hold for a put.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// Nothing: what is there is replaced.
-    None,
-    /// There is no such object.
-    Absent,
-    /// The object is there with this etag.
-    Match(String),
-}
-
-/// What is known of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectInfo {
-    /// Its key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// Another for every content, as the store makes it.
-    pub etag: String,
-    /// Milliseconds since 1970 of its last write.
-    pub modified_ms: i64,
-}
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Clone)]

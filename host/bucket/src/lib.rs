@@ -17,6 +17,7 @@ mod remote;
 pub mod rows;
 
 pub use buckets::{Buckets, BucketsConfig};
+pub use bulkhead_core::bucket::{Condition, ObjectInfo};
 pub use error::{BucketError, BucketErrorKind};
-pub use granted::{Condition, Granted, ObjectInfo, Upload};
+pub use granted::{Granted, Upload};
 pub use output::{OutputBucket, Published, Staged};

@@ -5,9 +5,8 @@
 
 use crate::buckets::Store;
 use crate::error::{BucketError, BucketErrorKind};
-use crate::granted::Condition;
 use crate::remote::now_ms;
-use bulkhead_core::bucket::{KeyPrefix, ObjectKey};
+use bulkhead_core::bucket::{Condition, KeyPrefix, ObjectKey};
 use bulkhead_core::scope::{BucketPrefix, StagingPrefix};
 use bytes::Bytes;
 use std::sync::Arc;

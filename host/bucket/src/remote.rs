@@ -5,7 +5,7 @@
 //! Must never: wait without a bound.
 
 use crate::error::{BucketError, BucketErrorKind};
-use crate::granted::{Condition, ObjectInfo};
+use bulkhead_core::bucket::{Condition, ObjectInfo};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};

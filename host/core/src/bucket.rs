@@ -1,11 +1,11 @@
-//! Buckets as tenants know them: keys, prefixes, and what a declared output writes.
+//! Buckets as tenants know them: keys, prefixes, grants, objects, and what a declared output writes.
 //!
 //! A key that is accepted here is safe in every object store and as a path below a folder. What the store calls it is
 //! [`crate::scope`]'s work.
 //! Must never: accept a key that could leave the prefix before it.
 
 use crate::limits::{KEY_BYTES_MAX, KEY_PART_BYTES_MAX, RollLimits};
-use crate::name::BucketName;
+use crate::name::{BucketName, GrantName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -156,6 +156,43 @@ impl Access {
     pub fn writes(self) -> bool {
         self != Access::Read
     }
+}
+
+/// A part of a bucket that a stage may reach by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketGrant {
+    /// The name under which the stage opens it.
+    pub name: GrantName,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// What the keys begin with that it reaches; it is shown only what comes after.
+    pub prefix: KeyPrefix,
+    /// What it may do there.
+    pub access: Access,
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Another for every content, as the store makes it.
+    pub etag: String,
+    /// Milliseconds since 1970 of its last write.
+    pub modified_ms: i64,
+}
+
+/// What must hold for a put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing: what is there is replaced.
+    None,
+    /// There is no such object.
+    Absent,
+    /// The object is there with this etag.
+    Match(String),
 }
 
 /// Where a bucket output's rows go.

@@ -105,6 +105,9 @@ codes! {
     BucketUnavailable = "BH0320", 503, "Bucket away";
     KeyRefused = "BH0321", 422, "Object key not accepted";
     RowRefused = "BH0322", 200, "Row does not fit its columns";
+    BucketNotGranted = "BH0323", 200, "Bucket not granted";
+    BucketMisused = "BH0324", 200, "Too much asked of a bucket";
+    BucketNotHere = "BH0325", 200, "No buckets on this machine";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

@@ -59,11 +59,15 @@ pub enum GuestFaultKind {
     StateDependent,
     /// The stage's state would have grown above its limit.
     StateFull,
+    /// A bucket that was not granted, or not for what was asked of it.
+    BucketNotGranted,
+    /// More asked of a bucket than one call, or one stage, may.
+    BucketMisused,
 }
 
 impl GuestFaultKind {
     /// All of them, for metrics and tests.
-    pub const ALL: [GuestFaultKind; 13] = [
+    pub const ALL: [GuestFaultKind; 15] = [
         Self::Trap,
         Self::OutOfFuel,
         Self::OutOfMemory,
@@ -77,6 +81,8 @@ impl GuestFaultKind {
         Self::Misuse,
         Self::StateDependent,
         Self::StateFull,
+        Self::BucketNotGranted,
+        Self::BucketMisused,
     ];
 
     /// The name in metrics, dead letters and JSON.
@@ -95,6 +101,8 @@ impl GuestFaultKind {
             Self::Misuse => "misuse",
             Self::StateDependent => "state-dependent",
             Self::StateFull => "state-full",
+            Self::BucketNotGranted => "bucket-not-granted",
+            Self::BucketMisused => "bucket-misused",
         }
     }
 
@@ -113,6 +121,8 @@ impl GuestFaultKind {
             Self::Init => Code::StageInit,
             Self::StateDependent => Code::StateDependent,
             Self::StateFull => Code::StateFull,
+            Self::BucketNotGranted => Code::BucketNotGranted,
+            Self::BucketMisused => Code::BucketMisused,
         }
     }
 }

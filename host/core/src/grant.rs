@@ -13,16 +13,19 @@ use std::collections::BTreeSet;
 pub enum Capability {
     /// A store of its own keys and values.
     State,
+    /// Objects below granted prefixes of buckets.
+    Buckets,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: &'static [Capability] = &[Capability::State];
+    pub const ALL: &'static [Capability] = &[Capability::State, Capability::Buckets];
 
     /// The interface that a component imports to use it, without its version.
     pub fn import(self) -> &'static str {
         match self {
             Self::State => "bulkhead:stage/state",
+            Self::Buckets => "bulkhead:stage/bucket",
         }
     }
 
@@ -30,6 +33,7 @@ impl Capability {
     pub fn field(self) -> &'static str {
         match self {
             Self::State => "state: {maxBytes: 67108864}",
+            Self::Buckets => "buckets: {archive: {bucket: flights, prefix: 2013/, access: read}}",
         }
     }
 }
@@ -56,6 +60,7 @@ impl<M> StageSpec<M> {
     pub fn grants(&self) -> Grants {
         let granted = |capability: &Capability| match capability {
             Capability::State => self.state.is_some(),
+            Capability::Buckets => !self.buckets.is_empty(),
         };
         Capability::ALL.iter().copied().filter(granted).collect()
     }
@@ -79,5 +84,8 @@ mod tests {
         assert_eq!(missing(imports, &Grants::default()), BTreeSet::from([Capability::State]));
         assert_eq!(missing(imports, &Grants::from_iter([Capability::State])), BTreeSet::new());
         assert_eq!(missing(["bulkhead:stage/host@0.1.0"], &Grants::default()), BTreeSet::new());
+        let both = ["bulkhead:stage/state@0.1.0", "bulkhead:stage/bucket@0.1.0"];
+        let only_state = Grants::from_iter([Capability::State]);
+        assert_eq!(missing(both, &only_state), BTreeSet::from([Capability::Buckets]));
     }
 }

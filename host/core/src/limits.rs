@@ -113,6 +113,19 @@ pub const RECORD_HEADERS_MAX: usize = 1_000;
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of one part of a key at most: what file systems take.
 pub const KEY_PART_BYTES_MAX: usize = 255;
+/// Parts of buckets that one stage may be granted, at most.
+pub const BUCKET_GRANTS_MAX: usize = 16;
+/// Bytes that a stage reads from or writes to a bucket in one call at most: they are in memory twice. Longer objects are read in ranges and
+/// written as uploads.
+pub const BUCKET_CALL_BYTES_MAX: u64 = 8 * MIB;
+/// Bytes of one write to an upload at most.
+pub const BUCKET_WRITE_BYTES_MAX: u64 = MIB;
+/// Objects that one listing gives a stage at most.
+pub const BUCKET_LIST_MAX: usize = 1_000;
+/// Uploads that one instance may have under way: each holds up to 9 MiB of the host's memory.
+pub const BUCKET_UPLOADS_MAX: usize = 4;
+/// Milliseconds that a bucket may take for one call of a stage before it counts as away. They are not part of the stage's deadline.
+pub const BUCKET_CALL_MS: u64 = 30_000;
 /// Columns of a bucket output at most.
 pub const COLUMNS_MAX: usize = 200;
 /// Different values of an output's `by` column that one roll gathers; with one more it ends early. Bounds the objects of a commit.

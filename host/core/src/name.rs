@@ -127,6 +127,10 @@ name!(
     BucketName, "bucket name", is_label, LABEL_RULE
 );
 name!(
+    /// A granted part of a bucket, as the stage knows it.
+    GrantName, "grant name", is_label, LABEL_RULE
+);
+name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );

@@ -5,6 +5,7 @@
 //! Must never: use anything of the machine, the time or the batch around the record.
 
 use crate::capability::state::StateStore;
+use crate::deadline::within;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode, Processed, Ticked};
 use crate::module::Stage;
@@ -61,15 +62,16 @@ impl Stage {
 
 impl Instance {
     /// [`Instance::process`] within the stage's deadline, which is checked at each poll, which fuel makes frequent, and by a timer for a
-    /// guest that sleeps.
+    /// guest that sleeps. What it waits for buckets is not part of it.
     ///
     /// # Errors
     /// As [`Instance::process`]; a fault of kind [`GuestFaultKind::Deadline`] where it takes longer.
     pub async fn process_in_time(&mut self, batch: &RecordBatch) -> Result<Processed, Failure> {
         let deadline = self.stage().deadline();
-        match tokio::time::timeout(deadline, self.process(batch)).await {
-            Ok(done) => done,
-            Err(_) => {
+        let waits = self.waits();
+        match within(deadline, &waits, self.process(batch)).await {
+            Some(done) => done,
+            None => {
                 let message = format!("the batch took longer than {} ms", deadline.as_millis());
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
                 Err(Failure { fault, record: self.last_mark(), fuel: self.fuel_after_drop() })
@@ -83,9 +85,10 @@ impl Instance {
     /// As [`Instance::tick`]; a fault of kind [`GuestFaultKind::Deadline`] where it takes longer.
     pub async fn tick_in_time(&mut self, topic: u16, partition: i32, now: i64) -> Result<Ticked, Failure> {
         let deadline = self.stage().deadline();
-        match tokio::time::timeout(deadline, self.tick(topic, partition, now)).await {
-            Ok(done) => done,
-            Err(_) => {
+        let waits = self.waits();
+        match within(deadline, &waits, self.tick(topic, partition, now)).await {
+            Some(done) => done,
+            None => {
                 let message = format!("the tick took longer than {} ms", deadline.as_millis());
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
                 Err(Failure { fault, record: None, fuel: self.fuel_after_drop() })

@@ -2,6 +2,7 @@
 //!
 //! Must never: call the guest's doing ours, which would retry it for ever, or ours the guest's, which would cost its record.
 
+use crate::capability::bucket::{BucketError, BucketMisuse};
 use crate::capability::state::StateError;
 use crate::columns::{malformed, too_large};
 use crate::log::{cut, printable};
@@ -75,6 +76,9 @@ fn host_fault(error: &Error) -> Option<HostFault> {
     if let Some(StateError::Host(fault)) = error.downcast_ref() {
         return Some(fault.clone());
     }
+    if let Some(BucketError::Host(fault)) = error.downcast_ref() {
+        return Some(fault.clone());
+    }
     let ours =
         error.downcast_ref::<std::io::Error>().is_some() || error.downcast_ref::<wasmtime::OutOfMemory>().is_some();
     ours.then(|| HostFault::new(Code::Internal, format!("the sandbox failed: {error:#}")))
@@ -89,6 +93,9 @@ fn guest_fault(error: &Error, state: &State) -> GuestFault {
     }
     if let Some(StateError::Full(words)) = error.downcast_ref() {
         return GuestFault::new(GuestFaultKind::StateFull, words.clone());
+    }
+    if let Some(misuse) = error.downcast_ref::<BucketMisuse>() {
+        return misuse.fault().clone();
     }
     let cause = error.root_cause().to_string();
     if cause.contains(TOO_MUCH_DATA) {

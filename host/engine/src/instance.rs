@@ -5,6 +5,7 @@
 use crate::bindings::Guest;
 use crate::bindings::bulkhead::stage::types::{Config, Outputs as WitOutputs};
 use crate::capability::state::StateStore;
+use crate::deadline::Waits;
 use crate::failure::{Failure, classify, is_out_of_fuel};
 use crate::module::Stage;
 use crate::state::{HANDLES_MAX, State};
@@ -12,8 +13,9 @@ use crate::{columns, meter};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
+use bulkhead_core::grant::Capability;
 use bulkhead_core::limits::{
-    REASON_BYTES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, StageLimits, TICK_FUEL_RECORDS,
+    BUCKET_CALL_BYTES_MAX, REASON_BYTES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, StageLimits, TICK_FUEL_RECORDS,
 };
 use std::sync::Arc;
 use wasmtime::component::{ComponentType, Lower, TypedFunc};
@@ -90,8 +92,11 @@ impl Instance {
     pub(crate) async fn start(stage: &Stage, mode: Mode) -> Result<Self, Failure> {
         let limits = &stage.config().limits;
         let mut store = stage.store(mode);
-        // A value of the state crosses whatever the stage may put out.
-        let crossing = limits.output_bytes.max((STATE_KEY_BYTES_MAX + STATE_VALUE_BYTES_MAX) as u64);
+        // A value of the state crosses whatever the stage may put out, and so does an object.
+        let mut crossing = limits.output_bytes.max((STATE_KEY_BYTES_MAX + STATE_VALUE_BYTES_MAX) as u64);
+        if stage.config().grants.has(Capability::Buckets) {
+            crossing = crossing.max(BUCKET_CALL_BYTES_MAX);
+        }
         let crossing = crossing.saturating_add(CROSSING_BYTES_EXTRA);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(usize::try_from(crossing).unwrap_or(usize::MAX));
@@ -156,7 +161,7 @@ impl Instance {
             self.call(batch).await?
         };
         self.usable = true;
-        self.store.data_mut().lent = None;
+        self.store.data_mut().end_call();
         Ok(processed)
     }
 
@@ -172,7 +177,7 @@ impl Instance {
         };
         let config = self.stage.config();
         let (limits, ports) = (config.limits, config.outputs.len());
-        self.forgive();
+        self.begin();
         let fuel = limits.fuel_per_record.saturating_mul(TICK_FUEL_RECORDS.into());
         if let Err(error) = meter::begin_tick(self.store.as_context_mut(), fuel) {
             return Err(Failure::early(HostFault::new(Code::Internal, format!("no fuel for a tick: {error:#}"))));
@@ -190,19 +195,20 @@ impl Instance {
             fuel,
         })?;
         self.usable = true;
-        self.store.data_mut().lent = None;
+        self.store.data_mut().end_call();
         Ok(Ticked { outputs, fuel })
     }
 
-    /// What happened in an earlier call explains nothing in this one.
-    fn forgive(&mut self) {
+    /// A call begins. What happened in an earlier one explains nothing in this.
+    fn begin(&mut self) {
         let state = self.store.data_mut();
+        state.begin_call();
         state.memory.forgive();
         state.stderr.begin_record();
     }
 
     async fn call(&mut self, batch: &RecordBatch) -> Result<Processed, Failure> {
-        self.forgive();
+        self.begin();
         let records = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         if let Err(error) = meter::begin_batch(self.store.as_context_mut(), records) {
             return Err(Failure::early(HostFault::new(Code::Internal, format!("no fuel for a batch: {error:#}"))));
@@ -237,6 +243,10 @@ impl Instance {
             _ => state.meter.record(),
         };
         Failure { fault, record, fuel }
+    }
+
+    pub(crate) fn waits(&self) -> Waits {
+        self.store.data().waits.clone()
     }
 
     pub(crate) fn stage(&self) -> &Stage {

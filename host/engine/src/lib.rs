@@ -15,6 +15,7 @@ mod columns;
 mod compiler;
 mod config;
 mod confirm;
+mod deadline;
 mod engine;
 mod failure;
 mod instance;
@@ -26,6 +27,7 @@ mod profile;
 mod settings;
 mod state;
 
+pub use capability::bucket::{BucketError, BucketFuture, BucketStore, BucketUpload, GrantedBucket};
 pub use capability::state::{KeyValue, StateError, StateStore};
 pub use compiler::compiler_main;
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};

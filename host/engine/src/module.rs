@@ -3,6 +3,7 @@
 //! Must never: be made of a component whose imports were not all granted.
 
 use crate::bindings::GuestPre;
+use crate::capability::bucket::GrantedBucket;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode};
 use crate::log::{GuestLog, LogGate};
@@ -62,6 +63,7 @@ pub struct Stage {
     module: Arc<Linked>,
     config: Arc<StageConfig>,
     log: Arc<LogGate>,
+    buckets: Arc<[GrantedBucket]>,
 }
 
 impl Linked {
@@ -133,7 +135,8 @@ impl Module {
             let message = format!("stage {}: its module imports `{import}`, which needs `{field}`", config.stage);
             return Err(HostFault::new(Code::GrantMissing, message).into());
         }
-        Ok(Stage { module: Arc::clone(&self.inner), config: Arc::new(config), log: Arc::new(LogGate::new(log)) })
+        let (config, log) = (Arc::new(config), Arc::new(LogGate::new(log)));
+        Ok(Stage { module: Arc::clone(&self.inner), config, log, buckets: Arc::default() })
     }
 
     /// The digest of the component's bytes.
@@ -143,6 +146,12 @@ impl Module {
 }
 
 impl Stage {
+    /// Gives the stage its buckets; without them, each that it opens counts as not granted.
+    #[must_use]
+    pub fn with_buckets(self, buckets: Vec<GrantedBucket>) -> Self {
+        Self { buckets: buckets.into(), ..self }
+    }
+
     /// Makes an instance with memory of its own and calls its `init`. The future may be polled from any thread, inside a tokio runtime.
     ///
     /// # Errors
@@ -175,7 +184,7 @@ impl Stage {
     }
 
     pub(crate) fn store(&self, mode: Mode) -> Store<State> {
-        let state = State::new(&self.config.limits, self.module.interval, &self.log, mode);
+        let state = State::new(&self.config.limits, self.module.interval, &self.log, mode, &self.buckets);
         let mut store = Store::new(self.module.pre.engine(), state);
         if let Some(profile) = &self.module.profile {
             profile::watch(&mut store, profile, self.module.interval.map_or(PROFILE_INTERVAL_FUEL, NonZeroU64::get));

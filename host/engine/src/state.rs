@@ -2,7 +2,9 @@
 //!
 //! Must never: hold anything of another tenant.
 
+use crate::capability::bucket::{GrantedBucket, Uploads};
 use crate::capability::{self, state::StateStore, stdio::Pipe};
+use crate::deadline::Waits;
 use crate::instance::Mode;
 use crate::log::LogGate;
 use crate::memory::MemoryMeter;
@@ -27,10 +29,22 @@ pub(crate) struct State {
     pub(crate) stderr: Pipe,
     /// The stage's own keys and values, for the call under way.
     pub(crate) lent: Option<Arc<dyn StateStore>>,
+    /// What the stage was granted, in the order of the handles' numbers.
+    pub(crate) buckets: Arc<[GrantedBucket]>,
+    pub(crate) uploads: Uploads,
+    /// Whether `process` or `tick` is under way.
+    pub(crate) in_call: bool,
+    pub(crate) waits: Waits,
 }
 
 impl State {
-    pub(crate) fn new(limits: &StageLimits, interval: Option<NonZeroU64>, log: &Arc<LogGate>, mode: Mode) -> Self {
+    pub(crate) fn new(
+        limits: &StageLimits,
+        interval: Option<NonZeroU64>,
+        log: &Arc<LogGate>,
+        mode: Mode,
+        buckets: &Arc<[GrantedBucket]>,
+    ) -> Self {
         let (wasi, stdout, stderr) = capability::context(log, mode);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
@@ -43,7 +57,23 @@ impl State {
             stdout,
             stderr,
             lent: None,
+            buckets: Arc::clone(buckets),
+            uploads: Uploads::default(),
+            in_call: false,
+            waits: Waits::default(),
         }
+    }
+
+    /// `process` or `tick` begins.
+    pub(crate) fn begin_call(&mut self) {
+        self.in_call = true;
+    }
+
+    /// It ended well: what was lent for it is given back.
+    pub(crate) fn end_call(&mut self) {
+        self.in_call = false;
+        self.lent = None;
+        self.uploads.end_all();
     }
 
     /// The host's side of the guest's handles.

@@ -8,8 +8,9 @@
 use crate::graph::Graph;
 use crate::pipeline::source::stage_config;
 use crate::stage_call::{Piece, RunningStage, rejected};
+use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Action, RecordBatch};
-use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
+use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
 use bulkhead_core::manifest::PipelineSpec;
 use bulkhead_core::name::{ModuleDigest, ProjectId, StageName, TopicName};
 use bulkhead_core::scope::TenantScope;
@@ -49,7 +50,7 @@ impl Alone<'_> {
     /// it is given. The last run holds the verdict; where none has a fault, the record passes alone.
     ///
     /// # Errors
-    /// Where no record is to blame: a module that is missing, or does not start.
+    /// Where no record is to blame: a module that is missing, or does not start; [`Code::BucketNotHere`] where a stage reaches buckets.
     pub async fn run(&self, record: RecordBatch) -> Result<Vec<StageRun>, Fault> {
         let graph = Graph::new(self.scope, self.project, self.spec, self.stages()?);
         let mut runs = Vec::new();
@@ -75,8 +76,12 @@ impl Alone<'_> {
         let ready = self.spec.stages.iter().map(|stage| {
             let module = self.modules.get(&stage.module).ok_or_else(|| {
                 let message = format!("the module {} of stage `{}` is missing", stage.module, stage.name);
-                bulkhead_core::fault::HostFault::new(bulkhead_core::code::Code::ModuleMissing, message)
+                HostFault::new(Code::ModuleMissing, message)
             })?;
+            if !stage.buckets.is_empty() {
+                let message = format!("stage `{}` reaches buckets, of which this machine has none", stage.name);
+                return Err(HostFault::new(Code::BucketNotHere, message).into());
+            }
             let ready = module.stage(stage_config(self.spec, stage), self.log.clone())?;
             Ok(RunningStage::new(stage, ready, usize::MAX, Default::default()))
         });

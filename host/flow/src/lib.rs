@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod config;
 mod confirm;
 mod dead_letter;

@@ -37,6 +37,7 @@ pub(crate) struct RunningStage {
     /// What it has done for batches that have committed, for reports.
     pub(crate) count: StageCount,
     pub(crate) recycle_bytes: usize,
+    reaches_buckets: bool,
     /// Instances that wait for their next batch, with when they came back.
     pub(crate) idle: Mutex<Vec<(Instant, Instance)>>,
 }
@@ -109,7 +110,8 @@ impl RunningStage {
     /// A stage of the manifest, with no instance yet.
     pub(crate) fn new(spec: &StageSpec, stage: Stage, recycle_bytes: usize, count: StageCount) -> Self {
         let (name, digest, limits) = (spec.name.clone(), spec.module, spec.limits);
-        Self { name, digest, stage, limits, recycle_bytes, count, idle: Mutex::default() }
+        let reaches_buckets = !spec.buckets.is_empty();
+        Self { name, digest, stage, limits, recycle_bytes, reaches_buckets, count, idle: Mutex::default() }
     }
 
     /// Runs a batch.
@@ -210,7 +212,7 @@ impl RunningStage {
 
     /// Finds the fuel of rows that the stage refused by itself, by running them alone: evidence for whoever looks into one. Only the
     /// first few of a batch, since a stage may refuse every row; one that it then does not refuse has none. Nor has one of a stage with
-    /// state, which is no longer what that row saw.
+    /// state, which is no longer what that row saw, or with buckets, to which it would write again.
     async fn weigh_rejected(
         &self,
         ran: &Todo,
@@ -219,7 +221,7 @@ impl RunningStage {
         spent: &mut u64,
     ) -> HashMap<u32, u64> {
         let mut fuel = HashMap::new();
-        if state.is_some() {
+        if state.is_some() || self.reaches_buckets {
             return fuel;
         }
         let rejected = outcome.exceptions.iter().filter(|exception| exception.action == Action::DeadLetter);

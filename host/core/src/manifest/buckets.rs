@@ -1,15 +1,38 @@
-//! The part of a manifest that names buckets: outputs whose rows become objects.
+//! The parts of a manifest that name buckets: a stage's grants, and outputs whose rows become objects.
 //!
 //! Must never: give an output whose rows could not all be written: every column has a name and a type that each format has.
 
 use super::Check;
-use super::raw::{RawColumn, RawOutput, RawRoll};
-use crate::bucket::{BucketOutput, Column, ColumnType, KeyPrefix};
+use super::raw::{RawBucketGrant, RawColumn, RawOutput, RawRoll};
+use crate::bucket::{BucketGrant, BucketOutput, Column, ColumnType, KeyPrefix};
 use crate::code::Code;
 use crate::limits::{self, RollLimits};
+use std::collections::BTreeMap;
 
 /// Bytes of a column's name at most.
 const COLUMN_NAME_BYTES_MAX: usize = 64;
+
+/// A stage's grants, by name.
+pub(super) fn grants(
+    check: &mut Check,
+    stage: &str,
+    raw: BTreeMap<String, RawBucketGrant>,
+) -> Option<Vec<BucketGrant>> {
+    let field = format!("{stage}.buckets");
+    if raw.len() > limits::BUCKET_GRANTS_MAX {
+        let detail = format!("has {} entries; at most {} are allowed", raw.len(), limits::BUCKET_GRANTS_MAX);
+        check.error(Code::LimitExceeded, field.clone(), detail);
+    }
+    let grants = raw.into_iter().map(|(name, grant)| {
+        let at = format!("{field}.{name}");
+        let name = check.name(at.clone(), &name);
+        let bucket = check.name(format!("{at}.bucket"), &grant.bucket);
+        let prefix = prefix(check, &at, &grant.prefix);
+        Some(BucketGrant { name: name?, bucket: bucket?, prefix: prefix?, access: grant.access })
+    });
+    // All of them are looked at, so that all mistakes are told.
+    grants.collect::<Vec<_>>().into_iter().collect()
+}
 
 fn prefix(check: &mut Check, at: &str, text: &str) -> Option<KeyPrefix> {
     text.parse()

@@ -57,6 +57,7 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let limits = check.limits(&at, &raw.limits);
     let state = raw.state.as_ref().map(|state| check.state(&at, state));
     let tick_ms = check.tick_ms(&at, raw.tick_ms);
+    let buckets = super::buckets::grants(check, &at, raw.buckets);
     let settings = raw.config.unwrap_or(serde_json::Value::Null).to_string();
     if settings.len() > limits::SETTINGS_BYTES_MAX {
         let detail =
@@ -70,7 +71,8 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let outputs: Vec<_> =
         raw.outputs.into_iter().map(|(port, output)| build_output(check, index, &at, port, output)).collect();
     let outputs = outputs.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(StageSpec { name: name?, module: module?, settings, limits, inputs: Vec::new(), outputs, state, tick_ms })
+    let (inputs, buckets) = (Vec::new(), buckets?);
+    Some(StageSpec { name: name?, module: module?, settings, limits, inputs, outputs, state, tick_ms, buckets })
 }
 
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {

@@ -12,7 +12,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use crate::bucket::BucketOutput;
+use crate::bucket::{BucketGrant, BucketOutput};
 use crate::code::Code;
 use crate::limits::{self, BatchLimits, StageLimits};
 use crate::name::{ModuleDigest, ModuleName, PipelineName, PortName, StageName, TopicName};
@@ -87,6 +87,9 @@ pub struct StageSpec<M = ModuleDigest> {
     /// Milliseconds between two ticks; `None` is [`limits::TICK_MS`]. Means nothing for a module that does not tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick_ms: Option<u64>,
+    /// The parts of buckets that it may reach by itself, in the order of the names under which it opens them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketGrant>,
 }
 
 /// The grant of a stage's state.
@@ -221,8 +224,8 @@ impl PipelineSpec<ModuleRef> {
                 });
                 continue;
             };
-            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, .. } = stage;
-            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms });
+            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, buckets, .. } = stage;
+            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets });
         }
         if !errors.is_empty() {
             return Err(errors);

@@ -2,7 +2,7 @@
 //!
 //! Must never: be used for anything but [`super::parse`], or hold a default that the typed form does not name.
 
-use crate::bucket::{ColumnType, Format};
+use crate::bucket::{Access, ColumnType, Format};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -67,6 +67,17 @@ pub(super) struct RawStage {
     pub(super) limits: RawLimits,
     pub(super) state: Option<RawState>,
     pub(super) tick_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) buckets: BTreeMap<String, RawBucketGrant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawBucketGrant {
+    pub(super) bucket: String,
+    #[serde(default)]
+    pub(super) prefix: String,
+    pub(super) access: Access,
 }
 
 #[derive(Debug, Deserialize)]

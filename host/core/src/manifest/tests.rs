@@ -1,6 +1,7 @@
 //! What a manifest becomes, and everything that is refused, with its code.
 
 use super::*;
+use crate::bucket::Access;
 
 const GOOD: &str = "
 apiVersion: bulkhead/v1
@@ -132,7 +133,44 @@ fn a_stage_without_new_fields_is_written_as_before() {
     let good = GOOD.replace("start:", "to: [first]\n    start:");
     let spec = parse(&good).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
-    assert!(!json.contains("state") && !json.contains("tick"), "{json}");
+    assert!(!json.contains("state") && !json.contains("tick") && !json.contains("bucket"), "{json}");
+}
+
+#[test]
+fn a_stage_is_granted_parts_of_buckets_by_name() {
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let granted = |grants: &str| good.replace("config: {threshold: 15}", &format!("buckets: {grants}"));
+    let two = "{past: {bucket: flights, prefix: 2013/, access: read}, all: {bucket: flights, access: readWrite}}";
+    let spec = parse(&granted(two)).unwrap();
+    let [all, past] = &spec.stages[0].buckets[..] else { panic!("{spec:?}") };
+    assert_eq!((all.name.as_str(), all.prefix.as_str(), all.access), ("all", "", Access::ReadWrite));
+    assert_eq!((past.name.as_str(), past.prefix.as_str(), past.access), ("past", "2013/", Access::Read));
+    assert_eq!(spec.stages[1].buckets, []);
+    let resolved = spec.resolve(|_| Some(ModuleDigest::of(b"x"))).unwrap();
+    let json = serde_json::to_string(&resolved).unwrap();
+    assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), resolved);
+
+    let many: Vec<_> = (0..=limits::BUCKET_GRANTS_MAX).map(|n| format!("g{n}: {{bucket: b, access: read}}")).collect();
+    let (many, long) = (format!("{{{}}}", many.join(", ")), format!("{}/", "a".repeat(2_000)));
+    let one = |bucket: &str, prefix: &str, access: &str| {
+        format!("{{past: {{bucket: {bucket}, prefix: \"{prefix}\", access: {access}}}}}")
+    };
+    for (grants, code) in [
+        (many, Code::LimitExceeded),
+        (one("../other", "", "read"), Code::FieldInvalid),
+        (one("other/flights", "", "read"), Code::FieldInvalid),
+        (one("flights", "../../other/flights/", "read"), Code::KeyRefused),
+        (one("flights", "/", "read"), Code::KeyRefused),
+        (one("flights", "2013", "read"), Code::KeyRefused),
+        (one("flights", &long, "read"), Code::KeyRefused),
+        (one("flights", "a\\u0000b/", "read"), Code::KeyRefused),
+        (one("flights", "", "all"), Code::ManifestSyntax),
+        ("{past: {bucket: flights}}".to_owned(), Code::ManifestSyntax),
+        ("{past: {bucket: flights, access: read, key: a}}".to_owned(), Code::UnknownField),
+        ("{\"../past\": {bucket: flights, access: read}}".to_owned(), Code::FieldInvalid),
+    ] {
+        assert!(codes(&granted(&grants)).contains(&code), "{grants}: {:?}", codes(&granted(&grants)));
+    }
 }
 
 const BUCKET: &str = r#"{bucket: flights, prefix: "by-hour/", format: parquet, roll: {records: 5, by: carrier},

@@ -4,6 +4,7 @@
 //! [`IMPORTS`] names every interface that is linked; an import that is not in it is refused at upload, by name.
 //! Must never: link an interface that is not in the list, or one that reaches a file, a socket, a variable or an argument of the host.
 
+pub(crate) mod bucket;
 mod clocks;
 mod host;
 mod io;
@@ -23,7 +24,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 /// Every interface that a guest may import, without its version: 0.2 for `wasi`, 0.1.0 for `bulkhead`. Those of [`bulkhead_core::grant`] are linked
 /// too, and a stage without the grant is not made: [`crate::Module::stage`].
-const IMPORTS: [&str; 23] = [
+const IMPORTS: [&str; 24] = [
+    "bulkhead:stage/bucket",
     "bulkhead:stage/host",
     "bulkhead:stage/state",
     "bulkhead:stage/types",
@@ -54,6 +56,7 @@ pub(crate) const EXPORT: &str = "bulkhead:stage/processor@0.1.0";
 
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
+    bucket::link(linker)?;
     host::link(linker)?;
     clocks::link(linker)?;
     io::link(linker)?;
@@ -95,7 +98,7 @@ fn missing_grant(name: &str) -> &'static str {
             "a grant of hosts to call, which stages are not given: take what comes from outside from a topic"
         }
         "wasi:keyvalue" => "a store that stages are not given: use `bulkhead:stage/state`",
-        "wasi:blobstore" => "a grant of a bucket prefix, which stages are not given",
+        "wasi:blobstore" => "a store that stages are not given: use `bulkhead:stage/bucket`",
         "wasi:config" => "a grant of configuration: use the stage's own `config`, which `init` is given",
         "wasi:logging" => "a grant of a log: use `log` of `bulkhead:stage/host`",
         _ => "a grant that stages are not given",
@@ -113,6 +116,7 @@ mod tests {
             "wasi:io/poll@0.2.12",
             "bulkhead:stage/host@0.1.0",
             "bulkhead:stage/state@0.1.0",
+            "bulkhead:stage/bucket@0.1.0",
         ] {
             assert_eq!(refuse_import(granted), None);
         }

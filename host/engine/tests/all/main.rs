@@ -2,6 +2,7 @@
 //!
 //! A guest of `tests/guests` without a test here does not compile.
 
+mod bucketed;
 mod cache;
 mod compile;
 mod fuel;
@@ -16,6 +17,7 @@ mod well;
 
 /// Every test that is named after the guest that it runs.
 mod tested {
+    pub(crate) use crate::bucketed::*;
     pub(crate) use crate::fuel::*;
     pub(crate) use crate::hostile::*;
     pub(crate) use crate::inspect::*;

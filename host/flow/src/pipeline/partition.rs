@@ -238,7 +238,11 @@ impl Partition {
             Fault::Host(HostFault { code, message }) => {
                 state.metrics.host_fault(code);
                 tracing::error!(tenant = %state.key.tenant, pipeline = %state.key.pipeline, %code, message, "host fault on the record path");
-                let words = "a fault of the host; it is being tried again".to_owned();
+                let words = match code {
+                    Code::BucketUnavailable => "a bucket does not answer; what needs it waits and is run again",
+                    _ => "a fault of the host; it is being tried again",
+                };
+                let words = words.to_owned();
                 state.say(Phase::Backoff, Some((code, words)));
             }
         }

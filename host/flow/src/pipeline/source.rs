@@ -264,6 +264,7 @@ impl SourceThread {
                 Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
                 Fault::Host(fault) => LogError::new(fault.code, fault.message),
             })?;
+            let ready = ready.with_buckets(crate::bucket::granted(&self.tools, assignment, stage));
             let count = self.state.stage_count(&stage.name);
             stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count));
         }
