@@ -28,6 +28,7 @@
 //! Must never: be a second implementation of anything that the host does.
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod build;
 mod convert;
 mod sandbox;

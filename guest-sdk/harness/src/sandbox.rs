@@ -3,6 +3,7 @@
 //! One engine and one runtime serve all tests of a process; compiled code is kept between runs, beside the compiler.
 //! Must never: be used inside an async test: it waits by itself.
 
+use crate::bucket::Buckets;
 use crate::state::Memories;
 use crate::{build, convert};
 use anyhow::{Context, Result};
@@ -150,6 +151,8 @@ impl Sandbox {
         let config = convert::config(case, self.limits);
         let log = Arc::clone(lines);
         let stage = self.module.stage(config, log).map_err(|fault| (Failure { fault, record: None, fuel: 0 }, 0))?;
+        let buckets = Buckets::of(case);
+        let stage = stage.with_buckets(buckets.granted());
         let mode = Mode::Confirm { seed: 0, time_ms: CLOCK_START_MS };
         let mut instance = stage.instantiate(mode).await.map_err(|failure| (failure, 0))?;
         let mut fuel = 0;
@@ -181,13 +184,13 @@ impl Sandbox {
                 break;
             }
         }
-        report.state = state.held();
+        (report.state, report.buckets) = (state.held(), buckets.held());
         let (init_fuel, memory_bytes) = (instance.init_fuel(), instance.memory_bytes());
         Ok(Run { report: Report::default(), fuel, init_fuel, memory_bytes })
     }
 
-    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs, rejections and state may
-    /// not.
+    /// Runs a case natively and in the sandbox, and gives the latter. Log lines may differ; outputs, rejections, state and the
+    /// objects in buckets may not.
     ///
     /// # Panics
     /// Where the two differ, or where the stage did not survive.
@@ -196,6 +199,7 @@ impl Sandbox {
         let native = case.run::<S>();
         native.assert_agrees(&run.report);
         assert_eq!(native.state, run.report.state, "state natively (left) differs from the sandbox (right)");
+        assert_eq!(native.buckets, run.report.buckets, "objects natively (left) differ from the sandbox (right)");
         run
     }
 }

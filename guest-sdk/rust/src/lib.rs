@@ -52,6 +52,7 @@
 //! Must never: hide a panic (the host names the record of a trap), or need a stage's author to know the columns.
 
 mod bindings;
+pub mod bucket;
 mod config;
 mod draft;
 pub mod log;

@@ -90,6 +90,7 @@ impl Sandbox {
     /// # Errors
     /// [`Stopped`] where the stage trapped or went over a limit; otherwise where it did not start, or `bulkhead` cannot be run.
     pub fn run(&self, case: &Case) -> Result<Run> {
+        ensure!(case.buckets.is_empty(), "`bulkhead run` lends no buckets; test what reaches them natively");
         let named = || std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("bulkhead"));
         let program = self.program.as_ref().map_or_else(named, OsString::from);
         let mut command = Command::new(&program);

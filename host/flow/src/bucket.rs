@@ -64,6 +64,14 @@ fn told(error: bulkhead_bucket::BucketError) -> BucketError {
     }
 }
 
+/// A write misses nothing of the tenant's: what is missing is the place where the store writes.
+fn no_place(mut error: bulkhead_bucket::BucketError) -> bulkhead_bucket::BucketError {
+    if error.kind == BucketErrorKind::Missing {
+        error.kind = BucketErrorKind::Away;
+    }
+    error
+}
+
 impl BucketStore for Reach {
     fn get(&self, key: ObjectKey, range: Range<u64>) -> BucketFuture<Vec<u8>> {
         let granted = self.granted.clone();
@@ -82,7 +90,7 @@ impl BucketStore for Reach {
 
     fn put(&self, key: ObjectKey, bytes: Bytes, condition: Condition) -> BucketFuture<ObjectInfo> {
         let granted = self.granted.clone();
-        run(&self.runtime, async move { granted.put(&key, bytes, condition).await })
+        run(&self.runtime, async move { granted.put(&key, bytes, condition).await.map_err(no_place) })
     }
 
     fn delete(&self, key: ObjectKey) -> BucketFuture<()> {
@@ -93,7 +101,7 @@ impl BucketStore for Reach {
     fn upload(&self, key: ObjectKey) -> BucketFuture<Box<dyn BucketUpload>> {
         let (granted, runtime) = (self.granted.clone(), self.runtime.clone());
         run(&self.runtime, async move {
-            let upload = granted.upload(&key).await?;
+            let upload = granted.upload(&key).await.map_err(no_place)?;
             Ok(Box::new(Uploading { upload: Some(upload), runtime }) as Box<dyn BucketUpload>)
         })
     }
@@ -114,14 +122,14 @@ impl BucketUpload for Uploading {
     fn write(mut self: Box<Self>, bytes: Bytes) -> BucketFuture<Box<dyn BucketUpload>> {
         let runtime = self.runtime.clone();
         run(&runtime, async move {
-            self.upload.as_mut().ok_or_else(gone)?.write(&bytes).await?;
+            self.upload.as_mut().ok_or_else(gone)?.write(&bytes).await.map_err(no_place)?;
             Ok(self as Box<dyn BucketUpload>)
         })
     }
 
     fn finish(mut self: Box<Self>) -> BucketFuture<u64> {
         let runtime = self.runtime.clone();
-        run(&runtime, async move { self.upload.take().ok_or_else(gone)?.finish().await })
+        run(&runtime, async move { self.upload.take().ok_or_else(gone)?.finish().await.map_err(no_place) })
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) mod native {
         IN_REACH.set(None);
     }
 
+    /// Whether a record is worked on, or a tick.
+    pub(crate) fn is_in_reach() -> bool {
+        IN_REACH.get().is_some()
+    }
+
     /// Takes all stores of this thread; what was empty is left out.
     pub(crate) fn take() -> Stores {
         let mut stores = STORES.take();

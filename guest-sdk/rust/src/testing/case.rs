@@ -2,9 +2,10 @@
 //!
 //! Must never: know how the stage is run.
 
-use super::Report;
+use super::{Access, Bucket, Report};
 use crate::bindings::contract;
 use crate::{Config, InitError, Stage};
+use std::collections::BTreeMap;
 
 /// A stage's configuration and the records it gets, built step by step.
 ///
@@ -28,6 +29,8 @@ pub struct Case {
     pub batch_records: usize,
     /// What happens between the records, in order: the number of records before it, and what.
     pub between: Vec<(usize, Between)>,
+    /// The buckets that are lent, by grant.
+    pub buckets: BTreeMap<String, (Access, Bucket)>,
 }
 
 /// What can happen between two records of a [`Case`].
@@ -66,6 +69,7 @@ impl Default for Case {
             records: Vec::new(),
             batch_records: 1000,
             between: Vec::new(),
+            buckets: BTreeMap::new(),
         }
     }
 }
@@ -121,6 +125,28 @@ impl Case {
     #[must_use]
     pub fn tick_of(mut self, input: u16, partition: i32, now: i64) -> Self {
         self.between.push((self.records.len(), Between::Tick { input, partition, now }));
+        self
+    }
+
+    /// Lends a bucket with these objects under the name of a grant, as a manifest's `buckets` do. Keys are relative to the grant's prefix.
+    /// What it holds at the end is in [`Report::buckets`].
+    ///
+    /// # Panics
+    /// Where a key is none.
+    #[must_use]
+    pub fn bucket<K: AsRef<str>, V: AsRef<[u8]>>(
+        mut self,
+        grant: &str,
+        access: Access,
+        objects: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let mut bucket = Bucket::default();
+        for (key, bytes) in objects {
+            let key = key.as_ref();
+            super::bucket_key(key).unwrap_or_else(|why| panic!("the key `{key}`: {why}"));
+            bucket.put(key, bytes.as_ref());
+        }
+        self.buckets.insert(grant.to_owned(), (access, bucket));
         self
     }
 

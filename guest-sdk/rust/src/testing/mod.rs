@@ -23,10 +23,13 @@
 //!
 //! Must never: need a sandbox, a file or a network.
 
+mod bucket;
 mod case;
 mod report;
 mod run;
 
+pub use bucket::{Access, Bucket};
+pub(crate) use bucket::{key as bucket_key, prefix as bucket_prefix};
 pub use case::{Between, Case, Input, Step};
 pub use report::{Emitted, Rejected, Report, Stores};
 pub(crate) use run::capture;

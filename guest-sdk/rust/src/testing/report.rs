@@ -19,6 +19,8 @@ pub struct Report {
     pub logs: Vec<(Level, String)>,
     /// What its state held at the end.
     pub state: Stores,
+    /// The objects that the buckets held at the end which the case lent, by grant and key.
+    pub buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
 }
 
 /// Keys and values by input and partition.

@@ -5,6 +5,7 @@
 use super::{Between, Case, Emitted, Rejected, Report, Step};
 use crate::bindings::contract;
 use crate::bindings::ticking::exports::bulkhead::stage::ticker::Moment;
+use crate::bucket::lend;
 use crate::log::Level;
 use crate::outputs::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, end, set_null};
 use crate::record::{Record, cell};
@@ -29,6 +30,7 @@ pub(crate) fn run<S: Stage>(case: &Case) -> Result<Report, InitError> {
     LOGS.take();
     call::reset();
     native::take();
+    lend(case.buckets.clone());
     let mut instance = Instance::<S>::start(case.contract())?;
     let mut report = Report::default();
     let mut done = 0;
@@ -55,6 +57,8 @@ pub(crate) fn run<S: Stage>(case: &Case) -> Result<Report, InitError> {
     }
     report.logs = LOGS.take();
     report.state = native::take();
+    let lent = lend(Default::default());
+    report.buckets = lent.into_iter().map(|(grant, (_, bucket))| (grant, bucket.objects())).collect();
     Ok(report)
 }
 

@@ -14,6 +14,7 @@ use bulkhead_engine::{
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ const SLOW: Duration = Duration::from_millis(300);
 #[derive(Default, Clone)]
 struct Objects {
     all: Arc<Mutex<BTreeMap<String, (Bytes, u64)>>>,
-    uploads: Arc<()>,
+    /// Uploads under way.
+    uploads: Arc<AtomicUsize>,
 }
 
 impl Objects {
@@ -57,9 +59,8 @@ impl Objects {
         self.all.lock().unwrap().keys().cloned().collect()
     }
 
-    /// Uploads that the store has under way.
     fn uploads(&self) -> usize {
-        Arc::strong_count(&self.uploads) - 1
+        self.uploads.load(Ordering::Relaxed)
     }
 }
 
@@ -109,7 +110,8 @@ impl BucketStore for Objects {
 
     fn upload(&self, key: ObjectKey) -> BucketFuture<Box<dyn BucketUpload>> {
         self.now(key.as_str(), |all| {
-            let upload = Pieces { to: all.clone(), _count: all.uploads.clone(), key: key.to_string(), bytes: vec![] };
+            let upload = Pieces { to: all.clone(), key: key.to_string(), bytes: vec![] };
+            all.uploads.fetch_add(1, Ordering::Relaxed);
             Ok(Box::new(upload) as Box<dyn BucketUpload>)
         })
     }
@@ -117,9 +119,14 @@ impl BucketStore for Objects {
 
 struct Pieces {
     to: Objects,
-    _count: Arc<()>,
     key: String,
     bytes: Vec<u8>,
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.to.uploads.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl BucketUpload for Pieces {
@@ -128,9 +135,9 @@ impl BucketUpload for Pieces {
         Box::pin(async { Ok(self as Box<dyn BucketUpload>) })
     }
 
-    fn finish(self: Box<Self>) -> BucketFuture<u64> {
+    fn finish(mut self: Box<Self>) -> BucketFuture<u64> {
         let bytes = self.bytes.len() as u64;
-        self.to.insert(&self.key, self.bytes.into());
+        self.to.insert(&self.key, std::mem::take(&mut self.bytes).into());
         Box::pin(async move { Ok(bytes) })
     }
 }

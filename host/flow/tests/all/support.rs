@@ -63,12 +63,13 @@ fn engine() -> Engine {
     ENGINE.get_or_init(make).clone()
 }
 
-/// The module `stateful` is the guest of that name; every other is the component that holds all guests, of which a stage's `config`
+/// The modules `stateful` and `bucketed` are the guests of these names; every other is the component that holds all guests, of which a stage's `config`
 /// names the one that runs.
 struct Guests;
 
 fn component(module: &str) -> &'static [u8] {
-    if module.starts_with("stateful") { bulkhead_test_guests::wasm("stateful") } else { bulkhead_test_guests::STEERED }
+    let own = ["stateful", "bucketed"].into_iter().find(|name| module.starts_with(name));
+    own.map_or(bulkhead_test_guests::STEERED, bulkhead_test_guests::wasm)
 }
 
 impl ModuleSource for Guests {
@@ -77,7 +78,7 @@ impl ModuleSource for Guests {
         _: TenantId,
         digest: ModuleDigest,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, HostFault>> + Send + 'static>> {
-        let all = ["stateful", "guests"].map(component);
+        let all = ["stateful", "bucketed", "guests"].map(component);
         let wanted = all.into_iter().find(|wasm| ModuleDigest::of(wasm) == digest).expect("a guest");
         Box::pin(async { Ok(wanted.to_vec()) })
     }

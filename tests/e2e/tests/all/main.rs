@@ -5,6 +5,7 @@
 
 mod apart;
 mod brokers;
+mod bucketed;
 mod buckets;
 mod changes;
 mod commands;
