@@ -73,6 +73,7 @@ fn readable(spec: &PipelineSpec) -> Result<Value, Problem> {
             if let Some(Value::String(settings)) = stage.remove("settings") {
                 stage.insert("config".to_owned(), serde_json::from_str(&settings).unwrap_or(Value::String(settings)));
             }
+            by_key(stage, "buckets", "name", |_| {});
             by_key(stage, "outputs", "name", |output| {
                 if let Some(Value::Object(mut target)) = output.remove("target") {
                     if let Some(stage) = target.get_mut("stage") {

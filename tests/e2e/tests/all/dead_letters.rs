@@ -146,6 +146,32 @@ deadLetter";
 }
 
 #[test]
+fn a_letter_of_a_stage_that_reaches_buckets_is_not_run_where_there_are_none() -> Result<()> {
+    let host = crate::shared::host()?;
+    let tenant = tenant_with_guests(&host, "no-buckets")?;
+    let elsewhere = Elsewhere::new(&host, &tenant)?;
+    tenant.upload("bucketed", "v1", bulkhead_test_guests::wasm("bucketed"))?;
+    tenant.topics("reach")?;
+    let grant = "buckets: { all: { bucket: flights, access: write } }";
+    let text =
+        manifest("reach", "bucketed", "").replace("module: guests:v1", &format!("module: bucketed:v1\n    {grant}"));
+    tenant.apply("reach", text.clone())?;
+    tenant.put("reach", &["put|all|a|x", "get|all|a|0|1"])?;
+    let letter = letters(&tenant, "reach", 1)?.remove(0);
+    assert_eq!(letter["code"], "BH0323", "{letter}");
+    let refused = elsewhere.replay("reach", letter["id"].as_str().context("an id")?).unwrap_err().to_string();
+    ensure!(refused.contains("BH0325") && refused.contains("stage `guest`"), "{refused}");
+
+    let (manifest, stage) = (elsewhere.folder.join("pipeline.yaml"), elsewhere.folder.join("stage.wasm"));
+    std::fs::write(&manifest, text)?;
+    std::fs::write(&stage, bulkhead_test_guests::wasm("bucketed"))?;
+    let output = Command::new(bulkhead()?).arg("run").arg(&stage).arg("--manifest").arg(&manifest).output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && told.contains("BH0325"), "{told}");
+    Ok(())
+}
+
+#[test]
 fn a_replayed_letter_runs_in_its_own_pipeline_only() -> Result<()> {
     let host = crate::shared::host()?;
     let tenant = tenant_with_guests(&host, "again")?;

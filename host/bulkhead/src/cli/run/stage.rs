@@ -70,6 +70,10 @@ impl Told {
         let names = || spec.stages.iter().map(|stage| stage.name.to_string()).collect::<Vec<_>>().join(", ");
         let detail = || format!("name one of the manifest's stages with --stage: {}", names());
         let stage = found.ok_or_else(|| Complaint::new(Code::LocalFailure, detail()))?;
+        if !stage.buckets.is_empty() {
+            let words = format!("stage `{}` reaches buckets, and here are none", stage.name);
+            return Err(Complaint::new(Code::BucketNotHere, words).into());
+        }
         Ok(Self {
             config: bulkhead_flow::stage_config(&spec, stage),
             state_bytes: stage.state.map(|state| state.max_bytes),
