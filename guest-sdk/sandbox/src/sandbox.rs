@@ -3,7 +3,7 @@
 //! Must never: go on with what is left of a case whose stage did not survive.
 
 use crate::{build, records};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bulkhead_sdk::Stage;
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Rejected, Report};

@@ -37,6 +37,7 @@ fn a_change_is_named_as_the_manifest_names_it() {
         ("[{topic: orders.v1}]", "[{topic: orders.v1, start: latest}]", "inputs[\"orders.v1\"].start"),
         ("deadLetter", "batch: {lingerMs: 9}\ndeadLetter", "batch.lingerMs"),
         ("    config:", "    limits: {fuelPerRecord: 7}\n    config:", "stages.first.limits.fuelPerRecord"),
+        ("    config:", "    buckets: {old: {bucket: b, access: read}}\n    config:", "stages.first.buckets.old"),
         ("[{topic: orders.v1}]", "[{topic: orders.v1, to: [first, last]}]", "inputs[\"orders.v1\"].to"),
     ];
     for (from, to, path) in cases {

@@ -171,11 +171,29 @@ fn granted(
 /// Waits for a store: at most [`BUCKET_CALL_MS`], of which nothing counts for the guest's deadline.
 async fn wait<T>(store: &mut StoreContextMut<'_, State>, work: BucketFuture<T>) -> Result<T, BucketError> {
     let _waiting = store.data().waits.begin();
-    match tokio::time::timeout(Duration::from_millis(BUCKET_CALL_MS), work).await {
+    answered_within(Duration::from_millis(BUCKET_CALL_MS), work).await
+}
+
+async fn answered_within<T>(limit: Duration, work: BucketFuture<T>) -> Result<T, BucketError> {
+    match tokio::time::timeout(limit, work).await {
         Ok(done) => done,
         Err(_) => {
-            let words = format!("a bucket did not answer within {BUCKET_CALL_MS} ms");
+            let words = format!("a bucket did not answer within {} ms", limit.as_millis());
             Err(BucketError::Host(HostFault::new(Code::BucketUnavailable, words)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bucket_that_never_answers_is_away() {
+        let never: BucketFuture<()> = Box::pin(std::future::pending());
+        let Err(BucketError::Host(fault)) = answered_within(Duration::from_millis(1), never).await else {
+            panic!("it answered")
+        };
+        assert_eq!(fault.code, Code::BucketUnavailable);
     }
 }

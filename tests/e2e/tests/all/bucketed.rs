@@ -102,5 +102,13 @@ fn nothing_is_lost_while_the_bucket_is_away_and_the_pipeline_goes_on_when_it_is_
             Err(values[RECORDS..].join(" "))
         }
     })?;
+    // What was given up leaves no parts that somebody would pay for.
+    until("no upload to be under way", || {
+        let under_way = std::fs::read_dir(s3.objects().join(".sgwtmp/multipart")).map_err(|error| error.to_string())?;
+        match under_way.count() {
+            0 => Ok(()),
+            some => Err(some.to_string()),
+        }
+    })?;
     host.stop()
 }
