@@ -13,6 +13,7 @@ stages:
   - name: first
     module: m
     config: {threshold: 5, by_name: true}
+    buckets: {old: {bucket: b, access: read}}
     outputs: {next: {stage: last}}
   - name: last
     module: m
@@ -37,7 +38,7 @@ fn a_change_is_named_as_the_manifest_names_it() {
         ("[{topic: orders.v1}]", "[{topic: orders.v1, start: latest}]", "inputs[\"orders.v1\"].start"),
         ("deadLetter", "batch: {lingerMs: 9}\ndeadLetter", "batch.lingerMs"),
         ("    config:", "    limits: {fuelPerRecord: 7}\n    config:", "stages.first.limits.fuelPerRecord"),
-        ("    config:", "    buckets: {old: {bucket: b, access: read}}\n    config:", "stages.first.buckets.old"),
+        ("access: read", "access: write", "stages.first.buckets.old.access"),
         ("[{topic: orders.v1}]", "[{topic: orders.v1, to: [first, last]}]", "inputs[\"orders.v1\"].to"),
     ];
     for (from, to, path) in cases {
