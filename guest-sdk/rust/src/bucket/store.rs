@@ -88,7 +88,7 @@ pub(crate) mod native {
         }
 
         pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
-            self.with(Access::writes, |bucket| Ok(bucket.delete(key(name)?)))
+            self.with(Access::writes, |bucket| key(name).map(|name| bucket.delete(name)))
         }
 
         pub(crate) fn upload(&self, name: &str) -> Result<Upload, Error> {
