@@ -11,15 +11,18 @@
 //!
 //! #[stage]
 //! fn archive(record: Record, out: &mut Outputs) -> StageResult {
-//!     let day = record.key_text()?.or_dead_letter("a record has its day as key")?;
+//!     let day = record.key_text().or_dead_letter("a record has its day as key")?;
 //!     let names = bucket::open("tables").get("names.txt")?;
 //!     bucket::open("archive").put(format!("{day}/{}.txt", record.offset()), record.text()?)?;
 //!     out.to("out").value(names);
 //!     Ok(())
 //! }
 //!
-//! let case = Case::new().bucket("tables", Access::Read, [("names.txt", "AA,American")]).bucket("archive", Access::Write, [("", ""); 0]);
-//! let report = case.records([Input::new("late").key("2013-01-01")]).run::<archive>();
+//! let case = Case::new()
+//!     .bucket("tables", Access::Read, [("names.txt", "AA,American")])
+//!     .bucket("archive", Access::Write, [("", ""); 0])
+//!     .records([Input::new("late").key("2013-01-01")]);
+//! let report = case.run::<archive>();
 //! assert_eq!(report.texts("out"), ["AA,American"]);
 //! assert_eq!(report.buckets["archive"]["2013-01-01/0.txt"], b"late");
 //! ```
