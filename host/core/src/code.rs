@@ -108,6 +108,7 @@ codes! {
     BucketNotGranted = "BH0323", 200, "Bucket not granted";
     BucketMisused = "BH0324", 200, "Too much asked of a bucket";
     BucketNotHere = "BH0325", 200, "No buckets on this machine";
+    ScratchUnavailable = "BH0330", 503, "No room for scratch files";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

@@ -107,6 +107,23 @@ pub const TICK_MS_MIN: u64 = 100;
 pub const TICK_MS_MAX: u64 = 3_600_000;
 /// A tick may burn as much fuel as this many records: it may close many windows at once.
 pub const TICK_FUEL_RECORDS: u32 = 100;
+/// Bytes of an instance's scratch files where the manifest says only `scratch: {}`.
+pub const SCRATCH_BYTES: u64 = 16 * MIB;
+/// The least that a manifest may ask for.
+pub const SCRATCH_BYTES_MIN: u64 = 64 * KIB;
+/// The most. An instance that starts reserves what its manifest says, of what a worker lends in all.
+pub const SCRATCH_BYTES_MAX: u64 = 256 * MIB;
+/// What a scratch file or folder counts beside its bytes: the block that even an empty one may take. Stops a million empty files.
+pub const SCRATCH_ENTRY_BYTES: u64 = 4 * KIB;
+/// Scratch files and folders of one instance at most. Bounds the names in a folder, and the work of removing it.
+pub const SCRATCH_ENTRIES_MAX: usize = 1_000;
+/// Open scratch files, folders and streams on them that one instance may hold; a `std::fs::File` is up to three. Bounds the worker's
+/// descriptors, and what its streams hold in memory.
+pub const SCRATCH_OPEN_MAX: usize = 64;
+/// Bytes of a path of a scratch file at most.
+pub const SCRATCH_PATH_BYTES_MAX: usize = 1_024;
+/// Bytes that a worker lends in all, default of `EngineConfig::scratch_bytes_max`; an instance that finds none left waits for others.
+pub const SCRATCH_WORKER_BYTES: u64 = 64 * 1024 * MIB;
 /// Headers of one record that is produced over HTTP, at most. A record of headers alone costs far more memory than its bytes.
 pub const RECORD_HEADERS_MAX: usize = 1_000;
 /// Bytes of an object's key, or of a prefix, at most: what S3 takes.

@@ -58,6 +58,7 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let state = raw.state.as_ref().map(|state| check.state(&at, state));
     let tick_ms = check.tick_ms(&at, raw.tick_ms);
     let buckets = super::buckets::grants(check, &at, raw.buckets);
+    let scratch = raw.scratch.as_ref().map(|scratch| check.scratch(&at, scratch));
     let settings = raw.config.unwrap_or(serde_json::Value::Null).to_string();
     if settings.len() > limits::SETTINGS_BYTES_MAX {
         let detail =
@@ -71,8 +72,8 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let outputs: Vec<_> =
         raw.outputs.into_iter().map(|(port, output)| build_output(check, index, &at, port, output)).collect();
     let outputs = outputs.into_iter().collect::<Option<Vec<_>>>()?;
-    let (inputs, buckets) = (Vec::new(), buckets?);
-    Some(StageSpec { name: name?, module: module?, settings, limits, inputs, outputs, state, tick_ms, buckets })
+    let (name, module, inputs, buckets) = (name?, module?, Vec::new(), buckets?);
+    Some(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch })
 }
 
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {

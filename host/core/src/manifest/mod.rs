@@ -90,6 +90,9 @@ pub struct StageSpec<M = ModuleDigest> {
     /// The parts of buckets that it may reach by itself, in the order of the names under which it opens them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketGrant>,
+    /// The grant of a folder of its own; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<ScratchSpec>,
 }
 
 /// The grant of a stage's state.
@@ -97,6 +100,14 @@ pub struct StageSpec<M = ModuleDigest> {
 #[serde(rename_all = "camelCase")]
 pub struct StateSpec {
     /// Bytes at most in each source partition, counted as [`limits::STATE_ENTRY_BYTES`] says.
+    pub max_bytes: u64,
+}
+
+/// The grant of a stage's scratch files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScratchSpec {
+    /// Bytes at most in each instance's folder, counted as [`limits::SCRATCH_ENTRY_BYTES`] says.
     pub max_bytes: u64,
 }
 
@@ -224,8 +235,8 @@ impl PipelineSpec<ModuleRef> {
                 });
                 continue;
             };
-            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, buckets, .. } = stage;
-            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets });
+            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch, .. } = stage;
+            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch });
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -369,6 +380,16 @@ impl Check {
     fn state(&mut self, at: &str, raw: &raw::RawState) -> StateSpec {
         let (field, max) = (format!("{at}.state.maxBytes"), limits::STATE_BYTES_MAX);
         StateSpec { max_bytes: self.limit(field, raw.max_bytes, limits::STATE_BYTES, max) }
+    }
+
+    fn scratch(&mut self, at: &str, raw: &raw::RawScratch) -> ScratchSpec {
+        let max_bytes = raw.max_bytes.unwrap_or(limits::SCRATCH_BYTES);
+        let allowed = limits::SCRATCH_BYTES_MIN..=limits::SCRATCH_BYTES_MAX;
+        if !allowed.contains(&max_bytes) {
+            let detail = format!("{max_bytes} is outside {} to {}", allowed.start(), allowed.end());
+            self.error(Code::LimitExceeded, format!("{at}.scratch.maxBytes"), detail);
+        }
+        ScratchSpec { max_bytes }
     }
 
     fn tick_ms(&mut self, at: &str, given: Option<u64>) -> Option<u64> {

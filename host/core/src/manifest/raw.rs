@@ -69,6 +69,7 @@ pub(super) struct RawStage {
     pub(super) tick_ms: Option<u64>,
     #[serde(default)]
     pub(super) buckets: BTreeMap<String, RawBucketGrant>,
+    pub(super) scratch: Option<RawScratch>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +84,12 @@ pub(super) struct RawBucketGrant {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawState {
+    pub(super) max_bytes: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawScratch {
     pub(super) max_bytes: Option<u64>,
 }
 

@@ -48,7 +48,7 @@ fn json_is_read_too() {
 
 #[test]
 fn every_mistake_has_its_code() {
-    let cases: [(&str, &str, Code); 16] = [
+    let cases: [(&str, &str, Code); 19] = [
         ("kind: Pipeline", "kind: Pipeline\ncolour: red", Code::UnknownField),
         ("module: enrich:v1", "module: enrich:v1\n    modul: x", Code::UnknownField),
         ("kind: Pipeline", "kind: [", Code::ManifestSyntax),
@@ -59,6 +59,9 @@ fn every_mistake_has_its_code() {
         ("config: {threshold: 15}", "limits: {fuelPerRecord: 0}", Code::LimitExceeded),
         ("config: {threshold: 15}", "state: {maxBytes: 99999999999999}", Code::LimitExceeded),
         ("config: {threshold: 15}", "state: {bytes: 5}", Code::UnknownField),
+        ("config: {threshold: 15}", "scratch: {maxBytes: 65535}", Code::LimitExceeded),
+        ("config: {threshold: 15}", "scratch: {maxBytes: 268435457}", Code::LimitExceeded),
+        ("config: {threshold: 15}", "scratch: {bytes: 5}", Code::UnknownField),
         ("config: {threshold: 15}", "tickMs: 99", Code::LimitExceeded),
         ("config: {threshold: 15}", "tickMs: 3600001", Code::LimitExceeded),
         ("{topic: enriched}", "{topic: a/b}", Code::FieldInvalid),
@@ -127,13 +130,28 @@ fn state_is_granted_with_a_limit_and_only_where_it_is_named() {
     assert!(asked.stages.iter().any(|stage| stage.state == Some(StateSpec { max_bytes: 4096 })));
 }
 
+#[test]
+fn scratch_files_are_granted_with_a_limit_and_only_where_they_are_named() {
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let granted = |field: &str| parse(&good.replace("config: {threshold: 15}", field)).unwrap().stages[0].scratch;
+    assert_eq!(granted("config: {threshold: 15}"), None);
+    assert_eq!(granted("scratch: {}"), Some(ScratchSpec { max_bytes: limits::SCRATCH_BYTES }));
+    assert_eq!(granted("scratch: {maxBytes: 65536}"), Some(ScratchSpec { max_bytes: 65_536 }));
+    let spec = parse(&good.replace("config: {threshold: 15}", "scratch: {maxBytes: 268435456}")).unwrap();
+    let resolved = spec.resolve(|_| Some(ModuleDigest::of(b"x"))).unwrap();
+    assert_eq!(resolved.stages[0].scratch, Some(ScratchSpec { max_bytes: 256 << 20 }));
+    let json = serde_json::to_string(&resolved).unwrap();
+    assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), resolved);
+}
+
 /// A manifest of before must be the same text in the database, or applying it again would be a new revision.
 #[test]
 fn a_stage_without_new_fields_is_written_as_before() {
     let good = GOOD.replace("start:", "to: [first]\n    start:");
     let spec = parse(&good).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
-    assert!(!json.contains("state") && !json.contains("tick") && !json.contains("bucket"), "{json}");
+    let absent = ["state", "tick", "bucket", "scratch"];
+    assert!(absent.iter().all(|field| !json.contains(field)), "{json}");
 }
 
 #[test]
