@@ -4,6 +4,7 @@
 
 use bulkhead_core::columns::{Action, Exception, Outputs, RecordBatch};
 use bulkhead_core::grant::Capability;
+use bulkhead_core::limits::SCRATCH_BYTES;
 use bulkhead_engine::StageConfig;
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Emitted, Rejected, Report};
@@ -19,6 +20,7 @@ pub(crate) fn config(case: &Case, limits: bulkhead_core::limits::StageLimits) ->
         limits,
         // A case needs no manifest.
         grants: Capability::ALL.iter().copied().collect(),
+        scratch: Some(SCRATCH_BYTES),
     }
 }
 

@@ -48,7 +48,7 @@ impl Cache {
             .create(folder)
             .map_err(|error| failed(folder, &error))?;
         let dir = Dir::open_ambient_dir(folder, ambient_authority()).map_err(|error| failed(folder, &error))?;
-        let path = config.cache_key.clone().unwrap_or_else(|| beside(folder));
+        let path = config.cache_key.clone().unwrap_or_else(|| beside(folder, ".key"));
         let key = open_key(&path).map_err(|error| failed(&path, &error))?;
         let entry_bytes_max = config.compile.output_bytes + MAC_BYTES as u64;
         Ok(Self { dir, key, fingerprint, entry_bytes_max, bytes_max: config.cache_bytes_max })
@@ -133,10 +133,10 @@ impl Cache {
     }
 }
 
-/// Where the key is kept by default: beside the folder, not in it.
-fn beside(folder: &Path) -> PathBuf {
+/// What lies by default beside the folder, not in it: the key, and scratch files.
+pub(crate) fn beside(folder: &Path, ending: &str) -> PathBuf {
     let mut name = folder.file_name().map_or_else(|| OsString::from("cache"), OsString::from);
-    name.push(".key");
+    name.push(ending);
     folder.with_file_name(name)
 }
 

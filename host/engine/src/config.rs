@@ -2,7 +2,7 @@
 //!
 //! Must never: hold a limit that nothing enforces.
 
-use bulkhead_core::limits::{MODULE_BYTES_MAX, StageLimits};
+use bulkhead_core::limits::{MODULE_BYTES_MAX, SCRATCH_WORKER_BYTES, StageLimits};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,6 +19,11 @@ pub struct EngineConfig {
     pub cache_key: Option<PathBuf>,
     /// Bytes of the folder at most; what was used longest ago is removed above it. Default 4 GiB.
     pub cache_bytes_max: u64,
+    /// The folder of stages' scratch files. It is made when the first instance needs it; processes may share it. `None` is
+    /// `<cache_dir>.scratch`, beside the cache.
+    pub scratch_dir: Option<PathBuf>,
+    /// Bytes of all instances' scratch files together, each counted with its limit. Default [`SCRATCH_WORKER_BYTES`].
+    pub scratch_bytes_max: u64,
     /// How to start the compiler child.
     pub compiler: CompilerCommand,
     /// What one compilation may use.
@@ -34,6 +39,8 @@ impl EngineConfig {
             cache_dir: cache_dir.into(),
             cache_key: None,
             cache_bytes_max: 4096 * MIB,
+            scratch_dir: None,
+            scratch_bytes_max: SCRATCH_WORKER_BYTES,
             compiler,
             compile: CompileLimits::default(),
             pool: PoolSizes::default(),

@@ -5,6 +5,7 @@
 
 use crate::bindings::GuestPre;
 use crate::cache::Cache;
+use crate::capability::scratch::Scratch;
 use crate::capability::{self, refuse_import};
 use crate::compiler::Compiler;
 use crate::config::EngineConfig;
@@ -36,6 +37,7 @@ struct Shared {
     cache: Cache,
     interval: Option<NonZeroU64>,
     profile: Option<Arc<Profile>>,
+    scratch: Arc<Scratch>,
     memory_bytes_max: u64,
     /// Modules in use.
     loaded: Mutex<HashMap<ModuleDigest, Weak<Linked>>>,
@@ -105,6 +107,8 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         capability::link(&mut linker).map_err(failed)?;
         let cache = Cache::open(&config, settings::fingerprint(&wasmtime))?;
+        let scratch = config.scratch_dir.unwrap_or_else(|| crate::cache::beside(&config.cache_dir, ".scratch"));
+        let scratch = Arc::new(Scratch::new(scratch, config.scratch_bytes_max));
         let compiler = Compiler::new(config.compiler, config.compile, profile.is_some());
         let shared = Shared {
             wasmtime,
@@ -113,6 +117,7 @@ impl Engine {
             cache,
             interval: fuel.and_then(NonZeroU64::new),
             profile,
+            scratch,
             memory_bytes_max: config.pool.memory_bytes,
             loaded: Mutex::default(),
             under_way: Mutex::default(),
@@ -254,7 +259,8 @@ impl Shared {
                 format!("the component does not export what `bulkhead:stage` asks for: {error:#}"),
             )
         })?;
-        Ok(Linked::new(digest, pre, self.interval, self.memory_bytes_max, self.profile.clone()))
+        let (profile, scratch) = (self.profile.clone(), Arc::clone(&self.scratch));
+        Ok(Linked::new(digest, pre, self.interval, self.memory_bytes_max, profile, scratch))
     }
 
     fn remember(&self, digest: ModuleDigest, linked: &Arc<Linked>) {

@@ -79,6 +79,9 @@ fn host_fault(error: &Error) -> Option<HostFault> {
     if let Some(BucketError::Host(fault)) = error.downcast_ref() {
         return Some(fault.clone());
     }
+    if let Some(fault) = error.downcast_ref::<HostFault>() {
+        return Some(fault.clone());
+    }
     let ours =
         error.downcast_ref::<std::io::Error>().is_some() || error.downcast_ref::<wasmtime::OutOfMemory>().is_some();
     ours.then(|| HostFault::new(Code::Internal, format!("the sandbox failed: {error:#}")))

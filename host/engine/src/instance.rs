@@ -91,7 +91,9 @@ impl Instance {
     /// See [`Stage::instantiate`].
     pub(crate) async fn start(stage: &Stage, mode: Mode) -> Result<Self, Failure> {
         let limits = &stage.config().limits;
+        let scratch = stage.scratch().await.map_err(Failure::early)?;
         let mut store = stage.store(mode);
+        store.data_mut().scratch = scratch;
         // A value of the state crosses whatever the stage may put out, and so does an object.
         let mut crossing = limits.output_bytes.max((STATE_KEY_BYTES_MAX + STATE_VALUE_BYTES_MAX) as u64);
         if stage.config().grants.has(Capability::Buckets) {

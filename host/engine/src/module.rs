@@ -4,6 +4,7 @@
 
 use crate::bindings::GuestPre;
 use crate::capability::bucket::GrantedBucket;
+use crate::capability::scratch::{Home, Scratch};
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode};
 use crate::log::{GuestLog, LogGate};
@@ -12,7 +13,7 @@ use crate::state::State;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::grant::{self, Grants};
-use bulkhead_core::limits::StageLimits;
+use bulkhead_core::limits::{SCRATCH_BYTES_MAX, StageLimits};
 use bulkhead_core::name::ModuleDigest;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) struct Linked {
     /// Its `tick`, where it acts on time.
     ticker: Option<ComponentExportIndex>,
     profile: Option<Arc<Profile>>,
+    scratch: Arc<Scratch>,
 }
 
 /// What a stage is told about itself, and what it may use.
@@ -55,6 +57,8 @@ pub struct StageConfig {
     pub limits: StageLimits,
     /// What it was granted.
     pub grants: Grants,
+    /// Bytes of each instance's scratch files; `None` is none at all.
+    pub scratch: Option<u64>,
 }
 
 /// A module with the configuration of one stage. Cheap to clone.
@@ -73,11 +77,12 @@ impl Linked {
         interval: Option<NonZeroU64>,
         memory_bytes_max: u64,
         profile: Option<Arc<Profile>>,
+        scratch: Arc<Scratch>,
     ) -> Self {
         let component = pre.instance_pre().component();
         let ticker = component.get_export_index(None, TICKER);
         let ticker = ticker.and_then(|ticker| component.get_export_index(Some(&ticker), "tick"));
-        Self { digest, pre, interval, memory_bytes_max, ticker, profile }
+        Self { digest, pre, interval, memory_bytes_max, ticker, profile, scratch }
     }
 
     /// Names of the interfaces that the component imports.
@@ -122,6 +127,7 @@ impl Module {
             ("memory_bytes", limits.memory_bytes, memory_bytes_max),
             ("output_bytes", limits.output_bytes, StageLimits::MAX.output_bytes),
             ("output_records", limits.output_records.into(), StageLimits::MAX.output_records.into()),
+            ("scratch", config.scratch.unwrap_or(0), SCRATCH_BYTES_MAX),
         ];
         for (name, value, max) in fields {
             if value > max {
@@ -156,7 +162,7 @@ impl Stage {
     ///
     /// # Errors
     /// A guest's fault of kind [`Init`](bulkhead_core::fault::GuestFaultKind::Init), whatever it did wrong; a host fault with
-    /// [`Code::Unavailable`] where the pool is full.
+    /// [`Code::Unavailable`] where the pool is full, [`Code::ScratchUnavailable`] where there is no room for its files.
     pub async fn instantiate(&self, mode: Mode) -> Result<Instance, Failure> {
         Instance::start(self, mode).await
     }
@@ -177,6 +183,14 @@ impl Stage {
 
     pub(crate) fn config(&self) -> &StageConfig {
         &self.config
+    }
+
+    /// A folder for an instance that starts, where the stage has that grant.
+    pub(crate) async fn scratch(&self) -> Result<Option<Arc<Home>>, HostFault> {
+        match self.config.scratch {
+            Some(bytes) => Ok(Some(Home::lend(&self.module.scratch, bytes).await?)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn pre(&self) -> &GuestPre<State> {

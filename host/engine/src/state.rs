@@ -3,7 +3,7 @@
 //! Must never: hold anything of another tenant.
 
 use crate::capability::bucket::{GrantedBucket, Uploads};
-use crate::capability::{self, state::StateStore, stdio::Pipe};
+use crate::capability::{self, scratch::Home, state::StateStore, stdio::Pipe};
 use crate::deadline::Waits;
 use crate::instance::Mode;
 use crate::log::LogGate;
@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Whether `process` or `tick` is under way.
     pub(crate) in_call: bool,
     pub(crate) waits: Waits,
+    /// The instance's folder, where its stage has that grant.
+    pub(crate) scratch: Option<Arc<Home>>,
 }
 
 impl State {
@@ -61,6 +63,7 @@ impl State {
             uploads: Uploads::default(),
             in_call: false,
             waits: Waits::default(),
+            scratch: None,
         }
     }
 
@@ -74,6 +77,11 @@ impl State {
         self.in_call = false;
         self.lent = None;
         self.uploads.end_all();
+    }
+
+    /// The host's side of the guest's handles, to look at.
+    pub(crate) fn handles(&self) -> &ResourceTable {
+        &self.table
     }
 
     /// The host's side of the guest's handles.

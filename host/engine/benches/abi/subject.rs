@@ -76,6 +76,7 @@ impl Subject {
             settings: bulkhead_test_guests::settings(guest),
             limits: StageLimits::default(),
             grants: Grants::default(),
+            scratch: None,
         };
         let stage = module.stage(config, Arc::new(Silence)).unwrap();
         let instance = poll_through(stage.instantiate(Mode::Live)).unwrap();

@@ -1,4 +1,5 @@
-//! What a guest can reach, one file for each capability: the contract's own functions and, of WASI 0.2, clocks, random and stdio.
+//! What a guest can reach, one file for each capability: the contract's own functions and, of WASI 0.2, clocks, random, stdio and
+//! scratch files.
 //!
 //! Beside these, [`nothing`] links what every toolchain's standard library imports whether it is used or not, with nothing behind it.
 //! [`IMPORTS`] names every interface that is linked; an import that is not in it is refused at upload, by name.
@@ -10,6 +11,7 @@ mod host;
 mod io;
 mod nothing;
 mod random;
+pub(crate) mod scratch;
 pub(crate) mod state;
 pub(crate) mod stdio;
 
@@ -61,6 +63,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     clocks::link(linker)?;
     io::link(linker)?;
     random::link(linker)?;
+    scratch::link(linker)?;
     state::link(linker)?;
     stdio::link(linker)?;
     nothing::link(linker)

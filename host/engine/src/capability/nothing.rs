@@ -1,5 +1,5 @@
-//! What standard libraries import whether it is used or not: environment, exit, folders, terminals. Behind these is nothing: no
-//! variable, no argument, no folder, no terminal.
+//! What standard libraries import whether it is used or not: environment, exit, terminals. Behind these is nothing: no variable, no
+//! argument, no terminal.
 //!
 //! Must never: get something behind it; a capability that does is a file of its own, with a grant.
 
@@ -7,8 +7,7 @@ use crate::state::State;
 use wasmtime::Result;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
-use wasmtime_wasi::p2::bindings::{cli, filesystem};
+use wasmtime_wasi::p2::bindings::cli;
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     cli::environment::add_to_linker::<_, WasiCli>(linker, State::cli)?;
@@ -17,7 +16,5 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     cli::terminal_output::add_to_linker::<_, WasiCli>(linker, State::cli)?;
     cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, State::cli)?;
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, State::cli)?;
-    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, State::cli)?;
-    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, State::filesystem)?;
-    filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, State::filesystem)
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, State::cli)
 }

@@ -9,6 +9,7 @@ mod fuel;
 mod hostile;
 mod inspect;
 mod profile;
+mod scratch;
 mod start;
 mod stateful;
 mod support;
@@ -21,6 +22,7 @@ mod tested {
     pub(crate) use crate::fuel::*;
     pub(crate) use crate::hostile::*;
     pub(crate) use crate::inspect::*;
+    pub(crate) use crate::scratch::*;
     pub(crate) use crate::start::*;
     pub(crate) use crate::stateful::*;
     pub(crate) use crate::surroundings::*;

@@ -60,6 +60,7 @@ pub(crate) fn stage_config(guest: &str) -> StageConfig {
         settings: bulkhead_test_guests::settings(guest),
         limits: StageLimits::default(),
         grants: Grants::default(),
+        scratch: None,
     }
 }
 

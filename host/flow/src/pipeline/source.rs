@@ -539,5 +539,6 @@ pub fn stage_config<M>(spec: &PipelineSpec<M>, stage: &StageSpec<M>) -> StageCon
         settings: stage.settings.clone(),
         limits: stage.limits,
         grants: stage.grants(),
+        scratch: stage.scratch.map(|scratch| scratch.max_bytes),
     }
 }
