@@ -100,6 +100,9 @@ pub(crate) struct WorkerArguments {
     /// Threads that run guests; by default one for each core
     #[arg(long, env = "BULKHEAD_EXECUTOR_THREADS")]
     pub(crate) executor_threads: Option<usize>,
+    /// Bytes of all instances' scratch files together, each counted with its limit; an instance that finds none left waits
+    #[arg(long, default_value_t = bulkhead_core::limits::SCRATCH_WORKER_BYTES, env = "BULKHEAD_SCRATCH_BYTES_MAX")]
+    pub(crate) scratch_bytes_max: u64,
 }
 
 /// Which log records live in.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey};
 use bulkhead_core::fault::HostFault;
+use bulkhead_core::limits::SCRATCH_WORKER_BYTES;
 use bulkhead_core::manifest;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::scope::WorkerScope;
@@ -45,7 +46,11 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         let assignment = assignment(&arguments, &wasm)?;
         let flow = Flow::start(FlowParts {
             log: crate::serve::open_log(&log, &arguments.data_dir).await?,
-            engine: crate::serve::engine(&arguments.data_dir, bulkhead_engine::CompileLimits::default())?,
+            engine: crate::serve::engine(
+                &arguments.data_dir,
+                bulkhead_engine::CompileLimits::default(),
+                SCRATCH_WORKER_BYTES,
+            )?,
             buckets: Buckets::open(&BucketsConfig::Folder(arguments.data_dir.join("buckets")))
                 .map_err(anyhow::Error::msg)?,
             source: Arc::new(One(wasm)),

@@ -122,7 +122,7 @@ pub const SCRATCH_ENTRIES_MAX: usize = 1_000;
 pub const SCRATCH_OPEN_MAX: usize = 64;
 /// Bytes of a path of a scratch file at most.
 pub const SCRATCH_PATH_BYTES_MAX: usize = 1_024;
-/// Bytes that a worker lends in all, default of `EngineConfig::scratch_bytes_max`; an instance that finds none left waits for others.
+/// Bytes of scratch files that a worker lends in all: the default of `serve --scratch-bytes-max`. An instance that finds none left waits.
 pub const SCRATCH_WORKER_BYTES: u64 = 64 * 1024 * MIB;
 /// Headers of one record that is produced over HTTP, at most. A record of headers alone costs far more memory than its bytes.
 pub const RECORD_HEADERS_MAX: usize = 1_000;

@@ -87,7 +87,7 @@ impl Host {
         let registry = prometheus::Registry::new();
         make_private(&arguments.data_dir)?;
         let compile = CompileLimits { cpu_seconds: arguments.compile_cpu_s, ..CompileLimits::default() };
-        let engine = engine(&arguments.data_dir, compile)?;
+        let engine = engine(&arguments.data_dir, compile, arguments.worker.scratch_bytes_max)?;
         let log = open_log(&arguments.log, &arguments.data_dir).await?;
         let servers_stop = CancellationToken::new();
         let mut servers = vec![serve(metrics, metrics_router(registry.clone()), servers_stop.clone())];
@@ -195,10 +195,12 @@ pub(crate) fn make_private(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The sandbox, with this very program as its compiler.
-pub(crate) fn engine(data_dir: &Path, compile: CompileLimits) -> anyhow::Result<Engine> {
+pub(crate) fn engine(data_dir: &Path, compile: CompileLimits, scratch_bytes_max: u64) -> anyhow::Result<Engine> {
     let program = std::env::current_exe().context("finding this program")?;
     let compiler = CompilerCommand { program, args: vec![COMPILER.into()] };
-    Ok(Engine::new(EngineConfig { compile, ..EngineConfig::new(data_dir.join("code"), compiler) })?)
+    let scratch_dir = Some(data_dir.join("scratch"));
+    let config = EngineConfig::new(data_dir.join("code"), compiler);
+    Ok(Engine::new(EngineConfig { compile, scratch_dir, scratch_bytes_max, ..config })?)
 }
 
 /// The log that the arguments name.

@@ -40,7 +40,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
                 }
                 meter::charge(store.as_context_mut(), POLL_FUEL * list.len() as u64)?;
                 let list = list.iter(&mut store)?.collect::<Result<Vec<_>>>()?;
-                Ok((poll::Host::poll(store.data_mut().table(), list).await?,))
+                let ready = poll::Host::poll(store.data_mut().table(), list).await?;
+                settle(store)?;
+                Ok((ready,))
             })
         },
     )?;

@@ -3,7 +3,9 @@
 use crate::support::*;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, GuestFaultKind};
-use bulkhead_core::limits::{SCRATCH_BYTES_MAX, SCRATCH_ENTRIES_MAX, SCRATCH_ENTRY_BYTES, SCRATCH_OPEN_MAX, StageLimits};
+use bulkhead_core::limits::{
+    SCRATCH_BYTES_MAX, SCRATCH_ENTRIES_MAX, SCRATCH_ENTRY_BYTES, SCRATCH_OPEN_MAX, StageLimits,
+};
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{Engine, EngineConfig, Instance, Mode, StageConfig};
 use std::path::{Path, PathBuf};
@@ -87,7 +89,8 @@ pub(crate) async fn scratch() {
 
 #[tokio::test]
 async fn without_the_grant_there_is_no_folder() {
-    let mut instance = stage_on(engine(), "scratch", stage_config("scratch")).await.0.instantiate(CONFIRM).await.unwrap();
+    let mut instance =
+        stage_on(engine(), "scratch", stage_config("scratch")).await.0.instantiate(CONFIRM).await.unwrap();
     assert_eq!(told(&mut instance, &["!raw folders x"]).await, [""]);
     assert_ne!(told(&mut instance, &["!write /scratch/a x"]).await, ["done"]);
 }
@@ -207,7 +210,11 @@ async fn there_is_no_way_out_of_the_folder() {
         let said = told(&mut instance, &[&format!("!raw rename f {target}")]).await.remove(0);
         assert_ne!(said, "done", "{target}");
     }
-    for link in [format!("!raw symlink s {absolute}"), "!raw symlink s f".to_owned(), "!raw symlink s ../../../secret".to_owned()] {
+    for link in [
+        format!("!raw symlink s {absolute}"),
+        "!raw symlink s f".to_owned(),
+        "!raw symlink s ../../../secret".to_owned(),
+    ] {
         assert!(told(&mut instance, &[&link]).await[0].contains("Unsupported"), "{link}");
     }
     assert_eq!(told(&mut instance, &["!link /scratch/f /scratch/g"]).await, ["Unsupported"]);
@@ -302,7 +309,8 @@ async fn bytes_and_calls_cost_fuel() {
 async fn a_host_without_room_is_no_fault_of_the_guest() {
     let root = tempfile::tempdir().unwrap();
     let settings = EngineConfig { scratch_bytes_max: MAX, ..config(Path::new(env!("CARGO_TARGET_TMPDIR"))) };
-    let engine = Engine::new(EngineConfig { scratch_dir: Some(root.path().join("files")), ..settings.clone() }).unwrap();
+    let engine =
+        Engine::new(EngineConfig { scratch_dir: Some(root.path().join("files")), ..settings.clone() }).unwrap();
     let (stage, _) = stage_on(&engine, "scratch", granted(MAX)).await;
     let first = stage.instantiate(Mode::Live).await.unwrap();
     let refused = |failure: bulkhead_engine::Failure| matches!(failure.fault, Fault::Host(fault) if fault.code == Code::ScratchUnavailable);

@@ -46,20 +46,20 @@ const FAULTS: [(&str, &str, &str, &[&str]); 17] = [
 ];
 
 /// A token of the tenant's developer, in a file, and a folder for a machine that has nothing else of the host.
-struct Elsewhere<'a> {
+pub(crate) struct Elsewhere<'a> {
     host: &'a Host,
     tenant: &'a Tenant,
     folder: Folder,
 }
 
 impl<'a> Elsewhere<'a> {
-    fn new(host: &'a Host, tenant: &'a Tenant) -> Result<Self> {
+    pub(crate) fn new(host: &'a Host, tenant: &'a Tenant) -> Result<Self> {
         let folder = Folder::new("elsewhere")?;
         std::fs::write(folder.join("token"), host.token("developer", Some(tenant.name()))?)?;
         Ok(Self { host, tenant, folder })
     }
 
-    fn replay(&self, pipeline: &str, id: &str) -> Result<Value> {
+    pub(crate) fn replay(&self, pipeline: &str, id: &str) -> Result<Value> {
         let mut command = Command::new(bulkhead()?);
         command.args(["deadletter", "replay", pipeline, id, "--local", "--output", "json"]);
         command.args(["--server", self.host.url(), "--tenant", self.tenant.name(), "--token-file"]);
@@ -72,7 +72,7 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-fn letters(tenant: &Tenant, pipeline: &str, count: usize) -> Result<Vec<Value>> {
+pub(crate) fn letters(tenant: &Tenant, pipeline: &str, count: usize) -> Result<Vec<Value>> {
     let path = format!("/projects/default/pipelines/{pipeline}/dead-letters");
     until(&format!("{count} dead letters of {pipeline}"), || {
         let page = tenant.control().send(tenant.request(Method::GET, &path)).map_err(|refused| refused.to_string())?;

@@ -20,6 +20,7 @@ mod manifests;
 mod private;
 mod restarts;
 mod scenes;
+mod scratch;
 mod shared;
 mod shell;
 mod snapshots;

@@ -9,7 +9,7 @@ use super::stream::{Input, Output};
 use crate::failure::Misuse;
 use crate::meter;
 use crate::state::State;
-use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmStr};
 use wasmtime::{AsContextMut, Error, Result, StoreContextMut};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Advice, DescriptorFlags, DirectoryEntry, ErrorCode, NewTimestamp, OpenFlags, PathFlags,
@@ -71,7 +71,7 @@ macro_rules! on_disk {
     };
 }
 
-/// A method that does not.
+/// A method that does not. Its arguments are left in the guest's memory.
 macro_rules! at_once {
     ($types:ident, $name:literal, ($($type:ty),*), |$on:ident| $work:expr) => {
         $types.func_wrap(
@@ -106,10 +106,7 @@ pub(crate) fn settle(store: StoreContextMut<'_, State>) -> Result<()> {
     }
 }
 
-fn get_directories(
-    mut store: StoreContextMut<'_, State>,
-    (): (),
-) -> Result<(Vec<(Resource<Descriptor>, String)>,)> {
+fn get_directories(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Vec<(Resource<Descriptor>, String)>,)> {
     let Some(home) = store.data().scratch.clone() else { return Ok((Vec::new(),)) };
     meter::charge(store.as_context_mut(), LOOK_FUEL)?;
     let root = match Descriptor::root(&home) {
@@ -132,7 +129,10 @@ fn resources(types: &mut Types<'_>) -> Result<()> {
     types.func_wrap("[method]directory-entry-stream.read-directory-entry", next_entry)
 }
 
-fn next_entry(mut store: StoreContextMut<'_, State>, (listing,): (Resource<Listing>,)) -> Answer<Option<DirectoryEntry>> {
+fn next_entry(
+    mut store: StoreContextMut<'_, State>,
+    (listing,): (Resource<Listing>,),
+) -> Answer<Option<DirectoryEntry>> {
     meter::charge(store.as_context_mut(), LOOK_FUEL)?;
     Ok((Ok(store.data_mut().table().get_mut(&listing)?.entries.next()),))
 }
@@ -160,9 +160,9 @@ fn of_files(types: &mut Types<'_>) -> Result<()> {
 }
 
 fn of_folders(types: &mut Types<'_>) -> Result<()> {
-    at_once!(types, "set-times-at", (PathFlags, String, NewTimestamp, NewTimestamp), |_on| refused());
-    at_once!(types, "link-at", (PathFlags, String, Resource<Descriptor>, String), |_on| refused());
-    at_once!(types, "symlink-at", (String, String), |_on| refused());
+    at_once!(types, "set-times-at", (PathFlags, WasmStr, NewTimestamp, NewTimestamp), |_on| refused());
+    at_once!(types, "link-at", (PathFlags, WasmStr, Resource<Descriptor>, WasmStr), |_on| refused());
+    at_once!(types, "symlink-at", (WasmStr, WasmStr), |_on| refused());
     on_disk!(types, "create-directory-at", |on, path: String| on.create_folder_at(&path));
     on_disk!(types, "stat-at", |on, _follow: PathFlags, path: String| on.stat_at(&path));
     on_disk!(types, "readlink-at", |on, path: String| on.read_link_at(&path));
@@ -194,6 +194,8 @@ fn opening(types: &mut Types<'_>) -> Result<()> {
     types.func_wrap(
         "[method]descriptor.read-via-stream",
         |mut store: StoreContextMut<'_, State>, (on, at): (Resource<Descriptor>, u64)| {
+            // A stream may have been polled, and dropped before it was read.
+            settle(store.as_context_mut())?;
             meter::charge(store.as_context_mut(), LOOK_FUEL)?;
             let stream = store.data().handles().get(&on)?.file().and_then(|open| Input::new(open, at));
             push(store, stream.map(|stream| Box::new(stream) as DynInputStream))
@@ -209,10 +211,7 @@ fn opening(types: &mut Types<'_>) -> Result<()> {
 
 type Open = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
 
-async fn open(
-    mut store: StoreContextMut<'_, State>,
-    (on, _, path, how, flags): Open,
-) -> Answer<Resource<Descriptor>> {
+async fn open(mut store: StoreContextMut<'_, State>, (on, _, path, how, flags): Open) -> Answer<Resource<Descriptor>> {
     meter::charge(store.as_context_mut(), CALL_FUEL + path.weight())?;
     let on = store.data().handles().get(&on)?.clone();
     let opened = on.home().clone().run(move |_| on.open_at(&path, how, flags)).await;

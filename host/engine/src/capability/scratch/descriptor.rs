@@ -6,10 +6,11 @@
 //! Must never: change the disk without noting it in the ledger.
 
 use super::failure::Failed;
+use super::folder::private;
 use super::home::{Hold, Home};
 use super::ledger::Inode;
 use bulkhead_core::limits::SCRATCH_PATH_BYTES_MAX;
-use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
+use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -150,7 +151,7 @@ impl Descriptor {
         let writes = write || create || truncate;
         let mut options = OpenOptions::new();
         options.read(read || !writes).write(writes).truncate(truncate);
-        options.create(create).create_new(create && how.contains(OpenFlags::EXCLUSIVE));
+        options.create(create).create_new(create && how.contains(OpenFlags::EXCLUSIVE)).mode(0o600);
         if create && !folder.has(path)? {
             folder.hold.home.ledger.lock().room_for_entry()?;
         }
@@ -189,7 +190,7 @@ impl Descriptor {
     pub(super) fn create_folder_at(&self, path: &str) -> Result<(), Failed> {
         let (folder, path) = (self.folder()?, checked(path)?);
         folder.hold.home.ledger.lock().room_for_entry()?;
-        folder.dir.create_dir(path)?;
+        folder.dir.create_dir_with(path, &private())?;
         folder.note_made(path)
     }
 

@@ -174,7 +174,7 @@ fn empty(dir: &Dir) -> io::Result<()> {
                     let inner = inner?;
                     if inner.file_type()?.is_dir() {
                         brought_up += 1;
-                        // A guest's own name may be in the way of the first ones.
+                        // Not to be guessed by a guest, whose own names are here too.
                         let free = format!("{}-{brought_up}", random_name());
                         folder.rename(inner.file_name(), dir, free)?;
                     } else {
@@ -212,7 +212,8 @@ fn sweep(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn private() -> DirBuilder {
+/// How folders are made: for their owner alone.
+pub(super) fn private() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder

@@ -163,6 +163,7 @@ impl Input {
 
     fn fetch(&self) -> impl Future<Output = Result<Bytes, Failed>> + Send + use<> {
         let (open, at, wanted) = (Arc::clone(&self.open), self.at, self.wanted);
+        open.hold.home.owe(CALL_FUEL);
         async move {
             let home = Arc::clone(&open.hold.home);
             home.run(move |_| open.read(wanted, at).map(Bytes::from)).await
@@ -206,7 +207,7 @@ impl InputStream for Input {
             Receiving::Failed(failed) => Err(failed.of_stream()),
             Receiving::Read(mut bytes) => {
                 let taken = bytes.split_to(size.min(bytes.len()));
-                self.open.hold.home.owe(CALL_FUEL + taken.len() as u64);
+                self.open.hold.home.owe(taken.len() as u64);
                 self.at += taken.len() as u64;
                 if !bytes.is_empty() {
                     self.state = Receiving::Read(bytes);
