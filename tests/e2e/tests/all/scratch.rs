@@ -38,7 +38,7 @@ fn files_are_an_instances_own_and_gone_after_a_sigkill() -> Result<()> {
     acme.put("p", &["!write /scratch/secret acme", "!read /scratch/secret"])?;
     assert_eq!(acme.out("p", 2)?, ["done", "acme"]);
     globex.put("p", &["!list /scratch", "!read /scratch/secret", "!fill /scratch/big 99999"])?;
-    assert_eq!(globex.out("p", 3)?, ["", "NotFound", "StorageFull"]);
+    assert_eq!(globex.out("p", 3)?, ["", "NotFound", "full"]);
     let before = instances(&host);
     assert!(before.iter().any(|folder| folder.join("secret").exists()), "{before:?}");
 

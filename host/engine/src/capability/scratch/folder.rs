@@ -103,7 +103,7 @@ impl Own {
             root.create_dir_with(&name, &private())?;
             // One that sweeps may have taken it for a dead one's.
             let Ok(dir) = root.open_dir(&name) else { continue };
-            let locked = dir.try_clone()?.into_std_file();
+            let Ok(locked) = lockable(&dir) else { continue };
             if flock(&locked, FlockOperation::NonBlockingLockExclusive).is_ok() && root.is_dir(&name) {
                 return Ok(Self { root, name, dir, _locked: locked, lent });
             }
@@ -200,7 +200,7 @@ fn sweep(path: &Path) -> io::Result<()> {
     for entry in root.entries()? {
         let name = entry?.file_name();
         let Ok(dir) = root.open_dir(&name) else { continue };
-        let lock = dir.try_clone()?.into_std_file();
+        let Ok(lock) = lockable(&dir) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
@@ -210,6 +210,11 @@ fn sweep(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The folder, opened so that it can be locked: a [`Dir`] is only good for paths.
+fn lockable(dir: &Dir) -> io::Result<std::fs::File> {
+    Ok(dir.open(".")?.into_std())
 }
 
 /// How folders are made: for their owner alone.
