@@ -3,8 +3,8 @@
 //! The sandbox is the deterministic one that also confirms dead letters: fixed clock, seeded random numbers. So the same records burn the
 //! same fuel on every machine. A record that fails ends its instance, as on a host; the records after it go to a fresh one.
 //! State begins empty, has the host's layers and limits, and goes with the command; when ticks come is in [`clock`].
-//! Must never: write anything but the flame graph that was asked for, compiled code in the user's cache folder, and a large state in a folder
-//! for temporary files.
+//! Must never: write anything but the flame graph that was asked for, compiled code and a stage's scratch files in the user's cache folder, and a
+//! large state in a folder for temporary files.
 
 mod clock;
 mod flame;

@@ -51,6 +51,7 @@ impl Told {
             settings: arguments.settings.clone(),
             limits: StageLimits::default(),
             grants: Grants::from_iter([Capability::State]),
+            scratch: Some(limits::SCRATCH_BYTES),
         };
         let state_bytes = Some(arguments.state_bytes.unwrap_or(limits::STATE_BYTES));
         Self { config, state_bytes, tick_ms: limits::TICK_MS }
