@@ -106,7 +106,10 @@ pub(crate) fn settle(store: StoreContextMut<'_, State>) -> Result<()> {
     }
 }
 
-fn get_directories(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Vec<(Resource<Descriptor>, String)>,)> {
+/// Folders, each with its path.
+type Preopens = Vec<(Resource<Descriptor>, String)>;
+
+fn get_directories(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Preopens,)> {
     let Some(home) = store.data().scratch.clone() else { return Ok((Vec::new(),)) };
     meter::charge(store.as_context_mut(), LOOK_FUEL)?;
     let root = match Descriptor::root(&home) {
