@@ -159,6 +159,10 @@ impl Log for Injecting {
         self.log.delete_topic(topic)
     }
 
+    fn delete_records(&self, topic: &PhysicalTopic, before: &[(i32, i64)]) -> Result<(), LogError> {
+        self.log.delete_records(topic, before)
+    }
+
     fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError> {
         self.log.describe(topic)
     }

@@ -33,6 +33,14 @@ pub trait Log: Send + Sync + 'static {
     /// Deletes a topic with everything in it. Deleting one that is not there is no error.
     fn delete_topic(&self, topic: &PhysicalTopic) -> Result<(), LogError>;
 
+    /// Deletes the records of each of these partitions that lie before its offset, for good. Where the partition goes on does not change; a
+    /// group whose position lies before the offset has lost it. An offset before what is kept changes nothing.
+    ///
+    /// # Errors
+    /// [`Code::OffsetLost`] for an offset behind the end, [`Code::LogRefused`] for a topic that is not [`Keep::UntilDeleted`] but
+    /// [`Keep::Latest`], [`Code::TopicGone`]. Of several partitions, some may have been done.
+    fn delete_records(&self, topic: &PhysicalTopic, before: &[(i32, i64)]) -> Result<(), LogError>;
+
     /// What a topic is like now; `None` where there is none. Asks the log each time: callers cache.
     fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError>;
 
@@ -87,9 +95,21 @@ pub struct TopicSpec {
     pub max_record_bytes: Option<u32>,
     /// How many brokers keep a copy; `None` for the log's default. The embedded log keeps one.
     pub replicas: Option<i32>,
+    /// How long it keeps its records.
+    pub keep: Keep,
+}
+
+/// How long a topic keeps its records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// As the log does where nothing is said: Kafka's brokers have a setting, by which records of old timestamps go soon.
+    #[default]
+    Default,
     /// Of records with the same key in a partition only the last needs to be kept, and that one whatever its age; a null value says
     /// that there is none any more. Offsets then have gaps.
-    pub compacted: bool,
+    Latest,
+    /// All of them, whatever their age, timestamps and size, until [`Log::delete_records`]. The log may replace timestamps by its own.
+    UntilDeleted,
 }
 
 /// A topic as it is.

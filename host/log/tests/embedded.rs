@@ -5,7 +5,7 @@ use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
 use bulkhead_log::embedded::EmbeddedLog;
-use bulkhead_log::{Block, CommitOutcome, Held, Log, TopicSpec};
+use bulkhead_log::{Block, CommitOutcome, Held, Keep, Log, TopicSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn a_compacted_topic_keeps_the_last_of_each_key() {
     let mut last = BTreeMap::new();
     {
         let log = EmbeddedLog::open(folder.path()).unwrap();
-        let spec = TopicSpec { partitions: 1, max_record_bytes: None, replicas: None, compacted: true };
+        let spec = TopicSpec { partitions: 1, max_record_bytes: None, replicas: None, keep: Keep::Latest };
         log.create_topic(&topic, &spec).unwrap();
         let mut writer = log.writer(&WorkerScope::new("w").unwrap().lane("a")).unwrap();
         for commit in 0..commits {

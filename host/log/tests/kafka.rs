@@ -1,9 +1,15 @@
 //! Kafka passes the suite that every log passes, by both group protocols, with a user who may do only what a worker must.
 
-use bulkhead_log::Log;
+use bulkhead_core::code::Code;
+use bulkhead_core::columns::{Outputs, RecordBatch};
+use bulkhead_core::limits::BatchLimits;
+use bulkhead_core::manifest::Start;
+use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use bulkhead_log::kafka::{GroupProtocol, KafkaConfig, KafkaLog, Mechanism, Sasl};
-use bulkhead_test_services::{Acl, Kafka, Resource};
+use bulkhead_log::{Keep, Log, TopicSpec};
+use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, Acl, Kafka, Resource};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 /// One broker for all cases of this binary; it ends with the process.
 static KAFKA: LazyLock<Kafka> = LazyLock::new(|| {
@@ -44,4 +50,53 @@ mod classic {
     static LOG: LazyLock<Arc<dyn Log>> = LazyLock::new(|| open(config("worker", "worker-pw", GroupProtocol::Classic)));
 
     bulkhead_log::conformance!(Arc::clone(&LOG));
+}
+
+/// Brokers that keep little and look often delete records of long ago at once, but not where all are to be kept until they are deleted; and
+/// an order to delete works on such a topic whatever the brokers' own policy.
+#[test]
+fn what_is_kept_until_it_is_deleted_outlives_the_brokers_retention() {
+    let settings = [
+        ("log.retention.check.interval.ms", "100"),
+        ("log.initial.task.delay.ms", "0"),
+        ("log.retention.ms", "1000"),
+        ("log.segment.delete.delay.ms", "0"),
+    ];
+    let kafka = Kafka::try_start_set(1, &settings).expect("a broker");
+    let mut config = KafkaConfig::new(kafka.bootstrap());
+    let (user, password) = (ADMIN_USER.to_owned(), ADMIN_PASSWORD.to_owned());
+    config.sasl = Some(Sasl { mechanism: Mechanism::ScramSha512, user, password });
+    let log = open(config);
+    let scope = TenantScope::assume("acme".parse().unwrap());
+    let make = |name: &str, keep| {
+        let topic = scope.topic(&name.parse().unwrap());
+        let spec = TopicSpec { partitions: 1, max_record_bytes: None, replicas: None, keep };
+        log.create_topic(&topic, &spec).unwrap();
+        topic
+    };
+    let (kept, other) = (make("kept", Keep::UntilDeleted), make("other", Keep::Default));
+    let count =
+        |topic: &PhysicalTopic| match log.read(topic, 0, Start::Earliest, &BatchLimits::default(), Duration::ZERO) {
+            Ok((batch, _)) => batch.len(),
+            // What was the earliest a moment ago is gone.
+            Err(error) if error.code == Code::OffsetLost => usize::MAX,
+            Err(error) => panic!("{error}"),
+        };
+    for topic in [&kept, &other] {
+        let (mut batch, mut outputs) = (RecordBatch::default(), Outputs::default());
+        // Of 2013, a year apart.
+        for n in 0..3 {
+            batch.push(n, 0, None, None, []);
+            outputs.push(n as u32, 0, 1_357_000_000_000 + n * 31_536_000_000, None, Some(b"row"));
+        }
+        log.append(topic, &batch, &outputs).unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    // The neighbour shows that the broker has been at it.
+    while count(&other) > 0 {
+        assert!(Instant::now() < until, "the broker deletes nothing");
+    }
+    assert_eq!(count(&kept), 3);
+    log.delete_records(&kept, &[(0, 2)]).unwrap();
+    assert_eq!(count(&kept), 1);
 }

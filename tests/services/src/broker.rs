@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) cluster_id: String,
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) admin: (&'static str, &'static str),
+    /// More lines of every node's configuration, which win over the others.
+    pub(crate) settings: String,
 }
 
 /// Where a node is reached.
@@ -90,7 +92,8 @@ impl Plan {
         let _ = write!(
             text,
             "transaction.state.log.min.isr={in_sync}\nshare.coordinator.state.topic.min.isr={in_sync}\n\
-             default.replication.factor={copies}\nmin.insync.replicas={in_sync}\n{COMMON}"
+             default.replication.factor={copies}\nmin.insync.replicas={in_sync}\n{COMMON}{}",
+            self.settings
         );
         text
     }

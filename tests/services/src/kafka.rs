@@ -50,7 +50,7 @@ impl Kafka {
     /// # Errors
     /// Where Kafka cannot be installed or does not start.
     pub fn try_start(brokers: usize) -> Result<Self> {
-        Self::try_start_release(install::KAFKA, brokers)
+        Self::try_start_with(install::KAFKA, brokers, &[])
     }
 
     /// As [`Kafka::try_start`], with this release of Kafka.
@@ -58,11 +58,24 @@ impl Kafka {
     /// # Errors
     /// Where it cannot be installed or does not start.
     pub fn try_start_release(version: &str, brokers: usize) -> Result<Self> {
+        Self::try_start_with(version, brokers, &[])
+    }
+
+    /// As [`Kafka::try_start`], with more settings of the brokers, such as `("log.retention.ms", "1000")`.
+    ///
+    /// # Errors
+    /// As [`Kafka::try_start`].
+    pub fn try_start_set(brokers: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::try_start_with(install::KAFKA, brokers, settings)
+    }
+
+    fn try_start_with(version: &str, brokers: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        let settings: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         ensure!((1..=9).contains(&brokers), "a cluster has 1 to 9 brokers");
         let libs = install::kafka(version)?;
         let mut attempt = 1;
         loop {
-            match Self::attempt(&libs, brokers) {
+            match Self::attempt(&libs, brokers, &settings) {
                 Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("Address already in use") => {
                     attempt += 1
                 }
@@ -71,7 +84,7 @@ impl Kafka {
         }
     }
 
-    fn attempt(libs: &std::path::Path, brokers: usize) -> Result<Self> {
+    fn attempt(libs: &std::path::Path, brokers: usize, settings: &str) -> Result<Self> {
         let folder = RunFolder::new()?;
         let ports = ports::free(2 * brokers);
         let nodes = (0..brokers)
@@ -88,6 +101,7 @@ impl Kafka {
             cluster_id: kafka_uuid(),
             nodes,
             admin: (ADMIN_USER, ADMIN_PASSWORD),
+            settings: settings.to_owned(),
         };
         std::thread::scope(|scope| {
             let formats: Vec<_> = plan.nodes.iter().map(|node| scope.spawn(|| plan.format(node))).collect();

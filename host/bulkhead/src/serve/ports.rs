@@ -11,7 +11,7 @@ use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use bulkhead_engine::Engine;
-use bulkhead_log::{Log, LogError, TopicInfo, TopicSpec, record_bytes};
+use bulkhead_log::{Keep, Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Topics for LogTopics {
             partitions: topic.partitions,
             max_record_bytes: topic.max_record_bytes,
             replicas: None,
-            compacted: false,
+            keep: Keep::Default,
         };
         self.call(move |log| log.create_topic(&physical, &spec)).await
     }

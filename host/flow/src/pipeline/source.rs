@@ -23,7 +23,7 @@ use bulkhead_core::fault::Fault;
 use bulkhead_core::manifest::{Feed, PipelineSpec, StageSpec};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use bulkhead_engine::StageConfig;
-use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, ReaderInput, ReaderSpec, Source, TopicSpec};
+use bulkhead_log::{Assigned, Event, Fetched, Keep, LogError, Reader, ReaderInput, ReaderSpec, Source, TopicSpec};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -243,7 +243,7 @@ impl SourceThread {
             if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_some() {
                 continue;
             }
-            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, compacted: false };
+            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, keep: Keep::UntilDeleted };
             match self.tools.log.create_topic(topic, &spec) {
                 // Another worker was quicker.
                 Err(error) if error.code == Code::Conflict => {}

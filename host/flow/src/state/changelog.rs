@@ -12,7 +12,7 @@ use bulkhead_core::limits::{BatchLimits, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_
 use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{StageName, TopicName};
 use bulkhead_core::scope::PhysicalTopic;
-use bulkhead_log::{Log, LogError, TopicSpec};
+use bulkhead_log::{Keep, Log, LogError, TopicSpec};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,7 +30,7 @@ const NOW: i64 = -1;
 /// What a pipeline's changelog is to be like. `partitions` of the largest of its inputs are enough, and any number is right.
 pub fn changelog_spec(partitions: i32) -> TopicSpec {
     let bytes = STATE_KEY_BYTES_MAX + STATE_VALUE_BYTES_MAX + FRAMING_BYTES_MAX;
-    TopicSpec { partitions, max_record_bytes: Some(bytes as u32), replicas: None, compacted: true }
+    TopicSpec { partitions, max_record_bytes: Some(bytes as u32), replicas: None, keep: Keep::Latest }
 }
 
 /// The prefix of a store's keys. Names hold no zero byte, so no prefix begins another.

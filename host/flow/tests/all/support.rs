@@ -11,7 +11,7 @@ use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource};
 use bulkhead_log::embedded::EmbeddedLog;
-use bulkhead_log::{Log, TopicSpec};
+use bulkhead_log::{Keep, Log, TopicSpec};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
@@ -206,7 +206,7 @@ impl World {
     }
 
     pub(crate) fn topic(&self, tenant: &str, name: &str, partitions: i32, max_record_bytes: Option<u32>) {
-        let spec = TopicSpec { partitions, max_record_bytes, replicas: None, compacted: false };
+        let spec = TopicSpec { partitions, max_record_bytes, replicas: None, keep: Keep::Default };
         self.log.create_topic(&topic(tenant, name), &spec).unwrap();
     }
 

@@ -32,6 +32,7 @@ macro_rules! conformance {
             outputs_inherit_from_their_source,
             reading_starts_where_asked_and_waits,
             a_topic_is_made_described_listed_and_deleted,
+            the_oldest_records_are_deleted_and_no_others,
             batches_keep_to_their_limits,
             eight_mebibytes_come_in_one_batch,
             a_record_larger_than_a_batch_comes_alone,

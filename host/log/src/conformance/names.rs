@@ -2,7 +2,7 @@
 
 use super::member::Member;
 use super::rows::Rows;
-use crate::{Log, LogError, ReaderInput, ReaderSpec, TopicSpec, Writer};
+use crate::{Keep, Log, LogError, ReaderInput, ReaderSpec, TopicSpec, Writer};
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
@@ -59,7 +59,7 @@ impl Bench {
 
     /// A new topic.
     pub(super) fn make(&self, name: &str, partitions: i32) -> PhysicalTopic {
-        self.make_with(name, TopicSpec { partitions, max_record_bytes: None, replicas: None, compacted: false })
+        self.make_with(name, TopicSpec { partitions, max_record_bytes: None, replicas: None, keep: Keep::Default })
     }
 
     pub(super) fn make_with(&self, name: &str, spec: TopicSpec) -> PhysicalTopic {

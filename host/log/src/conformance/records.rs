@@ -1,8 +1,9 @@
 //! Records come back as they were written.
 
 use super::names::{Bench, PATIENCE, WATCH, numbered};
+use super::positions::fails;
 use super::rows::{Rows, START_MS};
-use crate::{Block, CommitOutcome, Held, TopicSpec, partition_of};
+use crate::{Block, CommitOutcome, Held, Keep, TopicSpec, partition_of};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
@@ -152,7 +153,7 @@ pub fn a_topic_is_made_described_listed_and_deleted(bench: &Bench) {
     let topic = bench.topic("b.two");
     assert_eq!(bench.log.describe(&topic).expect("describe"), None);
     assert_eq!(bench.log.ends(std::slice::from_ref(&topic)).expect("ends"), [Vec::<i64>::new()]);
-    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(200_000), replicas: None, compacted: false };
+    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(200_000), replicas: None, keep: Keep::Default };
     bench.log.create_topic(&topic, &spec).expect("made");
     let again = bench.log.create_topic(&topic, &spec).unwrap_err();
     assert_eq!(again.code, Code::Conflict);
@@ -171,4 +172,44 @@ pub fn a_topic_is_made_described_listed_and_deleted(bench: &Bench) {
     assert_eq!(bench.try_append(&topic, 0, numbered("v", 0..1)).unwrap_err().code, Code::TopicGone);
     bench.log.create_topic(&topic, &spec).expect("made again");
     assert_eq!(bench.ends(&topic), [0, 0]);
+}
+
+/// The oldest records go and no others; offsets, ends and what is written next are as if they were there; who still needed them is told.
+pub fn the_oldest_records_are_deleted_and_no_others(bench: &Bench) {
+    let topic = bench
+        .make_with("in", TopicSpec { partitions: 2, max_record_bytes: None, replicas: None, keep: Keep::UntilDeleted });
+    // Several runs, the second of which is cut in two.
+    for run in [0..4, 4..9, 9..12] {
+        bench.append(&topic, 0, numbered("v", run));
+    }
+    bench.append(&topic, 1, numbered("w", 0..5));
+    bench.join("behind", &[&topic]).owning(2).close();
+    let delete = |before: &[(i32, i64)]| bench.log.delete_records(&topic, before);
+    delete(&[(0, 6), (1, 0)]).expect("deleted");
+    for before in [6, 2, -1] {
+        assert_eq!(bench.values(&topic, 0), numbered("v", 6..12));
+        assert_eq!(bench.all(&topic, 0).offsets, (6..12).collect::<Vec<_>>());
+        delete(&[(0, before)]).expect("nothing more to delete is no error");
+    }
+    assert_eq!((bench.values(&topic, 1), bench.ends(&topic)), (numbered("w", 0..5), vec![12, 5]));
+    assert_eq!(delete(&[(0, 13)]).unwrap_err().code, Code::OffsetLost, "behind the end");
+
+    let mut member = bench.join("behind", &[&topic]);
+    assert_eq!(fails(&mut member).code, Code::OffsetLost);
+    member.close();
+    let mut member = bench.join("later", &[&topic]).owning(2);
+    member.read_values(11);
+    assert_eq!(member.read.into_values().collect::<Vec<_>>(), [numbered("v", 6..12), numbered("w", 0..5)]);
+
+    delete(&[(0, 12), (1, 5)]).expect("all of it");
+    assert_eq!((bench.values(&topic, 0), bench.values(&topic, 1), bench.ends(&topic)), (vec![], vec![], vec![12, 5]));
+    let mut member = bench.join("last", &[&topic]).owning(2);
+    bench.append(&topic, 0, numbered("v", 12..14));
+    member.read_values(2);
+    assert_eq!(bench.all(&topic, 0).offsets, [12, 13]);
+
+    assert_eq!(bench.log.delete_records(&bench.topic("none"), &[(0, 1)]).unwrap_err().code, Code::TopicGone);
+    let latest = TopicSpec { partitions: 1, max_record_bytes: None, replicas: None, keep: Keep::Latest };
+    let latest = bench.make_with("latest", latest);
+    assert_eq!(bench.log.delete_records(&latest, &[(0, 0)]).map_err(|error| error.code), Err(Code::LogRefused));
 }

@@ -3,7 +3,7 @@
 use super::member::source;
 use super::names::{Bench, COMMIT, PATIENCE, numbered};
 use super::rows::{Rows, held};
-use crate::{CommitOutcome, Event, TopicSpec};
+use crate::{CommitOutcome, Event, Keep, TopicSpec};
 use bulkhead_core::code::Code;
 use bulkhead_core::limits::BatchLimits;
 use std::time::Instant;
@@ -92,7 +92,7 @@ pub fn a_full_batch_does_not_linger(bench: &Bench) {
 pub fn an_output_too_large_names_its_owner(bench: &Bench) {
     let small = bench.make_with(
         "small",
-        TopicSpec { partitions: 1, max_record_bytes: Some(50_000), replicas: None, compacted: false },
+        TopicSpec { partitions: 1, max_record_bytes: Some(50_000), replicas: None, keep: Keep::Default },
     );
     let good = held(&small, 0, numbered("good", 0..3));
     let bad = held(&small, 0, ["fits".to_owned(), "B".repeat(60_000)]);

@@ -3,7 +3,7 @@
 use super::member::source;
 use super::names::{Bench, COMMIT, WATCH, numbered};
 use super::rows::{Rows, held};
-use crate::{Block, CommitOutcome, Fenced, Held, TopicSpec};
+use crate::{Block, CommitOutcome, Fenced, Held, Keep, TopicSpec};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use std::collections::BTreeMap;
@@ -166,7 +166,7 @@ pub fn lag_ends_at_nought_behind_a_transactional_source(bench: &Bench) {
 /// Rows of a block that names its partition go there, in a topic that keeps only the last of each key; and once a read has come as far as
 /// [`Log::written`](crate::Log::written) said, all that was committed before has been read.
 pub fn a_named_partition_takes_rows_whatever_their_keys(bench: &Bench) {
-    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(1_100_000), replicas: None, compacted: true };
+    let spec = TopicSpec { partitions: 2, max_record_bytes: Some(1_100_000), replicas: None, keep: Keep::Latest };
     let topic = bench.make_with("changes", spec);
     let mut writer = bench.writer("a");
     for round in 0..3 {

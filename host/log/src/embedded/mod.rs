@@ -14,6 +14,7 @@ mod schema;
 mod start;
 mod store;
 mod topics;
+mod trim;
 mod writer;
 
 use self::compact::Compaction;
@@ -22,7 +23,7 @@ use self::group::Groups;
 use self::store::{Store, TopicRow};
 use self::topics::{Topic, Topics};
 use crate::wake::Waker;
-use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use crate::{Keep, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
@@ -77,8 +78,8 @@ impl Log for EmbeddedLog {
         let max_record_bytes = spec.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
         let mut write = self.shared.store.writing();
         let name = topic.as_str();
-        let id =
-            write.transaction(|tx| store::insert_topic(tx, name, spec.partitions, max_record_bytes, spec.compacted))?;
+        let compacted = spec.keep == Keep::Latest;
+        let id = write.transaction(|tx| store::insert_topic(tx, name, spec.partitions, max_record_bytes, compacted))?;
         let Some(id) = id else {
             return Err(LogError::new(Code::Conflict, format!("topic {name} exists already")));
         };
@@ -87,7 +88,7 @@ impl Log for EmbeddedLog {
             id,
             name: name.to_owned(),
             max_record_bytes: max_record_bytes as usize,
-            compacted: spec.compacted,
+            compacted,
             ends,
         }));
         Ok(())
@@ -102,6 +103,10 @@ impl Log for EmbeddedLog {
         drop(write);
         self.shared.groups.forget_topic(found.id);
         Ok(())
+    }
+
+    fn delete_records(&self, topic: &PhysicalTopic, before: &[(i32, i64)]) -> Result<(), LogError> {
+        trim::delete_records(&self.shared, &*self.shared.topics.get(topic)?, before)
     }
 
     fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError> {

@@ -132,8 +132,8 @@ impl EmbeddedReader {
         };
         match self.shared.store.position(group, topic.id, source.partition)? {
             Some(position) => {
-                let first = self.shared.store.oldest(topic.id, source.partition)?.unwrap_or(position);
                 let end = topic.end(source.partition);
+                let first = self.shared.store.oldest(topic.id, source.partition)?.unwrap_or(end);
                 if position < first || position > end {
                     return lost(format!("position {position} is outside of what is kept, {first} to {end}"));
                 }

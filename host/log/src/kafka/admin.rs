@@ -5,12 +5,12 @@
 use super::client::Client;
 use super::errors::GONE;
 use super::native::{ErrorCode, NativeError, NativeEvent, c_name, code, text};
-use crate::{LogError, TopicInfo, TopicSpec};
+use crate::{Keep, LogError, TopicInfo, TopicSpec};
 use bulkhead_core::code::Code;
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::BTreeSet;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,23 @@ pub(super) struct Shape {
     pub(super) leaderless: BTreeSet<i32>,
 }
 
+/// What a topic is made with, whatever the brokers' defaults are. Records may have timestamps of long ago, by which Kafka would roll
+/// segments without end and delete them at once; so where nobody asks for them, it puts its own. Deleted records take place until
+/// their segment is full.
+fn settings(keep: Keep) -> &'static [(&'static CStr, &'static CStr)] {
+    match keep {
+        Keep::Default => &[],
+        Keep::Latest => &[(c"cleanup.policy", c"compact")],
+        Keep::UntilDeleted => &[
+            (c"cleanup.policy", c"delete"),
+            (c"retention.ms", c"-1"),
+            (c"retention.bytes", c"-1"),
+            (c"message.timestamp.type", c"LogAppendTime"),
+            (c"segment.bytes", c"67108864"),
+        ],
+    }
+}
+
 /// Makes a topic, and waits until it can be used.
 pub(super) fn create_topic(client: &Client, topic: &str, spec: &TopicSpec) -> Result<(), LogError> {
     let name = c_name(topic);
@@ -52,8 +69,8 @@ pub(super) fn create_topic(client: &Client, topic: &str, spec: &TopicSpec) -> Re
         if let Some(limit) = &limit {
             rd::rd_kafka_NewTopic_set_config(new, c"max.message.bytes".as_ptr(), limit.as_ptr());
         }
-        if spec.compacted {
-            rd::rd_kafka_NewTopic_set_config(new, c"cleanup.policy".as_ptr(), c"compact".as_ptr());
+        for (setting, value) in settings(spec.keep) {
+            rd::rd_kafka_NewTopic_set_config(new, setting.as_ptr(), value.as_ptr());
         }
         let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS;
         let event = client.request(&doing, api, ADMIN_TIMEOUT, |rk, options, queue| {

@@ -22,6 +22,7 @@ mod reader;
 mod stall;
 mod start;
 mod topics;
+mod trim;
 mod writer;
 
 pub use config::{GroupProtocol, KafkaConfig, Mechanism, Sasl, Tls};
@@ -78,6 +79,10 @@ impl Log for KafkaLog {
         let deleted = admin::delete_topic(&self.shared.admin, topic.as_str());
         self.shared.topics.forget(topic.as_str());
         deleted
+    }
+
+    fn delete_records(&self, topic: &PhysicalTopic, before: &[(i32, i64)]) -> Result<(), LogError> {
+        trim::delete_records(&self.shared.admin, topic.as_str(), before)
     }
 
     fn describe(&self, topic: &PhysicalTopic) -> Result<Option<TopicInfo>, LogError> {
