@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod buckets;
+mod clear;
 mod error;
 mod folder;
 pub mod format;

@@ -6,6 +6,7 @@
 use crate::code::Code;
 use crate::manifest::PipelineSpec;
 use crate::name::{PipelineName, ProjectId, StageName, TenantId, TopicName};
+use crate::scope::PipelinePath;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +50,14 @@ pub struct PipelineAssignment {
     pub paused: bool,
     /// Partitions of each input that have had a committed position: for these, a missing position is an error, never a reset.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+}
+
+impl PipelineAssignment {
+    /// Which making of the pipeline it is, for the names of what it keeps.
+    pub fn path(&self) -> PipelinePath<'_> {
+        let PipelineKey { project, pipeline, .. } = &self.key;
+        PipelinePath { project, pipeline, incarnation: &self.incarnation }
+    }
 }
 
 /// What a worker says about all its pipelines, about once a second.

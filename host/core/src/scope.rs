@@ -91,13 +91,32 @@ impl StagingPrefix {
     }
 }
 
-/// A bucket output among all of a tenant's.
+/// One making of a pipeline. Another of the same name, made after this one was deleted, shares nothing hidden with it: whatever is
+/// left of the first, rows that wait among it, is not the second's.
 #[derive(Debug, Clone, Copy)]
-pub struct OutputPath<'a> {
+pub struct PipelinePath<'a> {
     /// The project.
     pub project: &'a ProjectId,
     /// The pipeline.
     pub pipeline: &'a PipelineName,
+    /// [`PipelineAssignment::incarnation`](crate::assignment::PipelineAssignment::incarnation).
+    pub incarnation: &'a str,
+}
+
+impl PipelinePath<'_> {
+    /// The pipeline's name, for people who look at topics, and a digest of the whole path, since all names in full do not fit Kafka's
+    /// length. Sixteen hex digits of SHA-256: the names are the tenant's own, so a collision would only hurt its maker.
+    fn name(&self) -> String {
+        let Self { project, pipeline, incarnation } = self;
+        format!("{pipeline}.{}", short(&format!("{project}/{pipeline}/{incarnation}")))
+    }
+}
+
+/// A bucket output among all of a tenant's.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputPath<'a> {
+    /// Whose output it is.
+    pub pipeline: PipelinePath<'a>,
     /// The stage.
     pub stage: &'a StageName,
     /// Its output.
@@ -105,16 +124,31 @@ pub struct OutputPath<'a> {
 }
 
 impl OutputPath<'_> {
-    /// The pipeline's name, for people who look at topics, and a digest of the whole path, since four names in full do not fit
-    /// Kafka's length. Sixteen hex digits of SHA-256: the names are the tenant's own, so a collision would only hurt its maker.
-    fn name(&self, columns: &[Column]) -> String {
-        let Self { project, pipeline, stage, output } = self;
+    /// A digest of it among the outputs of its pipeline.
+    fn digest(&self, columns: &[Column]) -> String {
         let columns: Vec<_> = columns.iter().map(|c| format!("{}:{:?}:{}", c.name, c.kind, c.nullable)).collect();
-        let all = format!("{project}/{pipeline}/{stage}/{output}/{}", columns.join(","));
-        let digest = ModuleDigest::of(all.as_bytes()).hex();
-        format!("{pipeline}.{}", &digest[..16])
+        short(&format!("{}/{}/{}", self.stage, self.output, columns.join(",")))
+    }
+
+    fn name(&self, columns: &[Column]) -> String {
+        format!("{}.{}", self.pipeline.name(), self.digest(columns))
     }
 }
+
+/// Sixteen hex digits of a text's SHA-256.
+fn short(text: &str) -> String {
+    let mut hex = ModuleDigest::of(text.as_bytes()).hex();
+    hex.truncate(16);
+    hex
+}
+
+/// How the names of topics begin that no tenant declared, before the tenant's name.
+const ROWS: &str = "_bulkhead.rows.";
+const MANIFESTS: &str = "_bulkhead.manifests.";
+const STATE: &str = "_bulkhead.state.";
+const STAGED: &str = "_bulkhead.staged/";
+/// The same of the groups of sinks.
+const SINK: &str = "_bulkhead.sink.";
 
 /// Everything of one tenant is reached through a value of this type.
 ///
@@ -158,7 +192,7 @@ impl TenantScope {
 
     /// Where the state of a pipeline's stages is kept: one compacted topic, which no tenant can name, since no tenant's begins with `_`.
     pub fn state_topic(&self, project: &ProjectId, pipeline: &PipelineName) -> PhysicalTopic {
-        PhysicalTopic(format!("_bulkhead.state.{}.{project}.{pipeline}", self.tenant))
+        PhysicalTopic(format!("{STATE}{}.{project}.{pipeline}", self.tenant))
     }
 
     /// Where the objects of a bucket lie.
@@ -168,23 +202,61 @@ impl TenantScope {
 
     /// Where a bucket output's objects lie until they are published.
     pub fn staging(&self, bucket: &BucketName, output: &OutputPath<'_>) -> StagingPrefix {
-        StagingPrefix(format!("_bulkhead.staged/{}/{bucket}/{}/", self.tenant, output.name(&[])))
+        StagingPrefix(format!("{}{bucket}/{}/", self.all_staged_of(&output.pipeline), output.digest(&[])))
+    }
+
+    /// Where all objects lie that a pipeline's outputs have staged, for whichever bucket.
+    pub fn all_staged_of(&self, pipeline: &PipelinePath<'_>) -> StagingPrefix {
+        StagingPrefix(format!("{STAGED}{}/{}/", self.tenant, pipeline.name()))
+    }
+
+    /// Where all objects lie that outputs of this tenant have staged.
+    pub fn all_staged(&self) -> StagingPrefix {
+        StagingPrefix(format!("{STAGED}{}/", self.tenant))
+    }
+
+    /// Where the objects of all buckets of this tenant lie, and of no other's.
+    pub fn all_buckets(&self) -> BucketPrefix {
+        BucketPrefix(format!("{}/", self.tenant))
     }
 
     /// The topic in which an output's rows wait for their object. Rows of other columns wait in another: a change of the columns
     /// must not have old rows read by the new ones.
     pub fn rows_topic(&self, output: &OutputPath<'_>, columns: &[Column]) -> PhysicalTopic {
-        PhysicalTopic(format!("_bulkhead.rows.{}.{}", self.tenant, output.name(columns)))
+        PhysicalTopic(format!("{ROWS}{}.{}", self.tenant, output.name(columns)))
     }
 
     /// The topic that says which staged objects are to be published.
     pub fn manifests_topic(&self, output: &OutputPath<'_>) -> PhysicalTopic {
-        PhysicalTopic(format!("_bulkhead.manifests.{}.{}", self.tenant, output.name(&[])))
+        PhysicalTopic(format!("{MANIFESTS}{}.{}", self.tenant, output.name(&[])))
+    }
+
+    /// How the names of the topics begin that the bucket outputs of a pipeline have, whichever revision declared them: those of rows,
+    /// then those of manifests.
+    pub fn output_topic_prefixes(&self, pipeline: &PipelinePath<'_>) -> [String; 2] {
+        [ROWS, MANIFESTS].map(|kind| format!("{kind}{}.{}.", self.tenant, pipeline.name()))
+    }
+
+    /// How the names of all topics begin that this tenant has and did not declare.
+    pub fn hidden_topic_prefixes(&self) -> [String; 3] {
+        [ROWS, MANIFESTS, STATE].map(|kind| format!("{kind}{}.", self.tenant))
+    }
+
+    /// A topic that was listed below one of [`TenantScope::hidden_topic_prefixes`], or `None` where it is not this tenant's.
+    pub fn hidden_topic(&self, physical: &str) -> Option<PhysicalTopic> {
+        let own = self.hidden_topic_prefixes().iter().any(|prefix| physical.starts_with(prefix));
+        own.then(|| PhysicalTopic(physical.to_owned()))
+    }
+
+    /// The group of the sinks that write this topic of manifests; `None` where it is none of this tenant's.
+    pub fn sink_group_of(&self, manifests: &PhysicalTopic) -> Option<GroupId> {
+        let output = manifests.as_str().strip_prefix(&format!("{MANIFESTS}{}.", self.tenant))?;
+        Some(GroupId(format!("{SINK}{}.{output}", self.tenant)))
     }
 
     /// The consumer group of an output's sinks.
     pub fn sink_group(&self, output: &OutputPath<'_>) -> GroupId {
-        GroupId(format!("_bulkhead.sink.{}.{}", self.tenant, output.name(&[])))
+        GroupId(format!("{SINK}{}.{}", self.tenant, output.name(&[])))
     }
 
     /// Where a module's bytes are kept.
@@ -273,22 +345,47 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_other_columns_and_outputs_wait_apart_and_outside_every_tenants_names() {
-        let scope = TenantScope::assume("acme".parse().unwrap());
+    fn rows_of_other_columns_outputs_and_makings_wait_apart_and_outside_every_tenants_names() {
+        let scope = TenantScope::assume("t".repeat(63).parse().unwrap());
         let (project, pipeline, stage) =
             ("default".parse().unwrap(), "p".repeat(63).parse().unwrap(), "s".parse().unwrap());
-        let path = |output| OutputPath { project: &project, pipeline: &pipeline, stage: &stage, output };
+        let made = |incarnation| PipelinePath { project: &project, pipeline: &pipeline, incarnation };
+        let path = |output, incarnation| OutputPath { pipeline: made(incarnation), stage: &stage, output };
         let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
         let column = |nullable| Column { name: "c".to_owned(), kind: crate::bucket::ColumnType::Int64, nullable };
         let names = [
-            scope.rows_topic(&path(&one), &[column(false)]),
-            scope.rows_topic(&path(&one), &[column(true)]),
-            scope.rows_topic(&path(&two), &[column(false)]),
-            scope.manifests_topic(&path(&one)),
+            scope.rows_topic(&path(&one, "1"), &[column(false)]),
+            scope.rows_topic(&path(&one, "1"), &[column(true)]),
+            scope.rows_topic(&path(&two, "1"), &[column(false)]),
+            scope.manifests_topic(&path(&one, "1")),
+            scope.rows_topic(&path(&one, "2"), &[column(false)]),
+            scope.manifests_topic(&path(&one, "2")),
         ];
         for (i, name) in names.iter().enumerate() {
             assert!(!name.as_str().starts_with(&scope.topic_prefix()) && name.as_str().len() <= 249, "{name}");
             assert!(!names[..i].contains(name), "{name} stands twice");
         }
+        let of = |prefixes: [String; 2]| -> Vec<_> {
+            names.iter().filter(|name| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix))).collect()
+        };
+        assert_eq!(of(scope.output_topic_prefixes(&made("1"))), names[..4].iter().collect::<Vec<_>>());
+        assert_eq!(of(scope.output_topic_prefixes(&made("2"))), names[4..].iter().collect::<Vec<_>>());
+        assert_eq!(scope.sink_group_of(&names[3]), Some(scope.sink_group(&path(&one, "1"))));
+        assert_eq!(scope.sink_group_of(&names[0]), None);
+    }
+
+    #[test]
+    fn what_one_tenant_has_hidden_is_not_anothers() {
+        let [acme, other] = ["acme", "acme-data"].map(|name| TenantScope::assume(name.parse().unwrap()));
+        let (project, pipeline) = ("default".parse().unwrap(), "p".parse().unwrap());
+        let state = acme.state_topic(&project, &pipeline);
+        assert_eq!(acme.hidden_topic(state.as_str()), Some(state.clone()));
+        assert_eq!(other.hidden_topic(state.as_str()), None);
+        assert_eq!(acme.hidden_topic("acme.orders"), None, "a declared topic is not hidden");
+        let made = PipelinePath { project: &project, pipeline: &pipeline, incarnation: "1" };
+        assert!(acme.all_staged_of(&made).as_str().starts_with(acme.all_staged().as_str()));
+        assert!(!acme.all_staged_of(&made).as_str().starts_with(other.all_staged().as_str()));
+        assert!(!other.all_buckets().as_str().starts_with(acme.all_buckets().as_str()));
+        assert!(!acme.all_staged().as_str().starts_with(acme.all_buckets().as_str()));
     }
 }

@@ -32,6 +32,9 @@ pub struct FlowConfig {
     pub backoff_min: Duration,
     /// Longest wait after a failure. Default 30 s.
     pub backoff_max: Duration,
+    /// Longest time that rows of bucket outputs stay in the log after their object was published; one deletion for each output in this
+    /// time. Default 60 s.
+    pub trim_every: Duration,
     /// Folder for stages' state that is too large for memory. What is in it is only a copy, made when it is needed and removed with the
     /// worker; what is found there is removed. Default: a new one in the system's folder for temporary files.
     pub state_folder: Option<PathBuf>,
@@ -53,6 +56,7 @@ impl Default for FlowConfig {
             drain_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
+            trim_every: Duration::from_secs(60),
             state_folder: None,
             recycle_bytes: 32 << 20,
         }

@@ -13,7 +13,7 @@ use bulkhead_core::columns::{Action, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
 use bulkhead_core::manifest::PipelineSpec;
 use bulkhead_core::name::{ModuleDigest, ProjectId, StageName, TopicName};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bulkhead_engine::{GuestLog, Module};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -52,7 +52,9 @@ impl Alone<'_> {
     /// # Errors
     /// Where no record is to blame: a module that is missing, or does not start; [`Code::BucketNotHere`] where a stage reaches buckets.
     pub async fn run(&self, record: RecordBatch) -> Result<Vec<StageRun>, Fault> {
-        let graph = Graph::new(self.scope, self.project, self.spec, self.stages()?);
+        // Nothing is written, so it is no making of the pipeline.
+        let path = PipelinePath { project: self.project, pipeline: &self.spec.name, incarnation: "" };
+        let graph = Graph::new(self.scope, path, self.spec, self.stages()?);
         let mut runs = Vec::new();
         let mut feeds = graph.entry(Arc::new(record));
         for (at, stage) in graph.stages.iter().enumerate() {

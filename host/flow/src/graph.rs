@@ -13,8 +13,7 @@ use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{Feed, PipelineSpec, Target};
-use bulkhead_core::name::ProjectId;
-use bulkhead_core::scope::{OutputPath, PhysicalTopic, TenantScope};
+use bulkhead_core::scope::{OutputPath, PhysicalTopic, PipelinePath, TenantScope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ impl Graph {
     /// Joins ready stages, one for each of the manifest's, by the manifest's edges.
     pub(crate) fn new(
         scope: &TenantScope,
-        project: &ProjectId,
+        path: PipelinePath<'_>,
         spec: &PipelineSpec,
         running: Vec<RunningStage>,
     ) -> Self {
@@ -126,7 +125,7 @@ impl Graph {
             let name = &spec.stages[stage].name;
             let rows = outputs.iter().map(|output| match &output.target {
                 Target::Bucket(bucket) => {
-                    let path = OutputPath { project, pipeline: &spec.name, stage: name, output: &output.name };
+                    let path = OutputPath { pipeline: path, stage: name, output: &output.name };
                     Some(scope.rows_topic(&path, &bucket.columns))
                 }
                 Target::Topic(_) | Target::Stage(_) => None,

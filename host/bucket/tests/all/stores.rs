@@ -1,9 +1,9 @@
 //! What both stores promise.
 
 use crate::support::*;
-use bulkhead_bucket::{BucketErrorKind, Buckets, Condition, Published};
+use bulkhead_bucket::{BucketErrorKind, Buckets, Condition, OutputBucket, Published};
 use bulkhead_core::bucket::{KeyPrefix, ObjectKey};
-use bulkhead_core::scope::OutputPath;
+use bulkhead_core::scope::{OutputPath, PipelinePath};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -106,7 +106,8 @@ fn publishing_is_idempotent_and_staged_objects_are_seen_by_nobody() {
         let all = granted(buckets, tenant, "");
         let (project, pipeline, stage, output) =
             ("default".parse().unwrap(), "p".parse().unwrap(), "s".parse().unwrap(), "out".parse().unwrap());
-        let path = OutputPath { project: &project, pipeline: &pipeline, stage: &stage, output: &output };
+        let pipeline = PipelinePath { project: &project, pipeline: &pipeline, incarnation: "1" };
+        let path = OutputPath { pipeline, stage: &stage, output: &output };
         let bucket = buckets.output(&scope(tenant), &path, &"data".parse().unwrap());
         // Above the size at which S3 wants parts.
         let large = Bytes::from(vec![1; 9 << 20]);
@@ -128,4 +129,61 @@ fn publishing_is_idempotent_and_staged_objects_are_seen_by_nobody() {
         bucket.discard(&orphan.name).await.unwrap();
         assert_eq!(bucket.staged_before(3, Duration::ZERO).await.unwrap(), []);
     });
+}
+
+/// Neighbours have names that begin alike.
+#[test]
+fn what_goes_with_a_pipeline_or_a_tenant_is_all_of_its_own_and_nobody_elses() {
+    on_both(async |buckets, tenant| {
+        let neighbour = format!("{tenant}-2");
+        let (project, pipeline, stage, output) =
+            ("default".parse().unwrap(), "p".parse().unwrap(), "s".parse().unwrap(), "out".parse().unwrap());
+        let making = |incarnation| PipelinePath { project: &project, pipeline: &pipeline, incarnation };
+        let of = |tenant: &str, incarnation, bucket: &str| {
+            let path = OutputPath { pipeline: making(incarnation), stage: &stage, output: &output };
+            buckets.output(&scope(tenant), &path, &bucket.parse().unwrap())
+        };
+        let left = async |output: &OutputBucket| output.staged_before(0, Duration::ZERO).await.unwrap().len();
+        let (first, other, second) = (of(tenant, "1", "data"), of(tenant, "1", "more"), of(tenant, "2", "data"));
+        let foreign = of(&neighbour, "1", "data");
+        for output in [&first, &other, &second, &foreign] {
+            output.stage(0, "row".into()).await.unwrap();
+        }
+        for owner in [tenant, &neighbour] {
+            granted(buckets, owner, "").put(&key("a/b"), "mine".into(), Condition::None).await.unwrap();
+        }
+        for output in [&first, &other, &second, &foreign] {
+            // A clock that differs by a second between here and the server would hide it that long.
+            while left(output).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(buckets.discard_staged(&scope(tenant), &making("1")).await.unwrap());
+        assert_eq!([left(&first).await, left(&other).await, left(&second).await, left(&foreign).await], [0, 0, 1, 1]);
+        let objects =
+            async |owner| granted(buckets, owner, "").list(&KeyPrefix::default(), None, 9).await.unwrap().len();
+        assert_eq!(objects(tenant).await, 1, "published objects are the tenant's");
+        for _ in 0..2 {
+            assert!(buckets.delete_tenant(&scope(tenant)).await.unwrap());
+        }
+        assert_eq!([left(&second).await, left(&foreign).await], [0, 1]);
+        assert_eq!((objects(tenant).await, objects(&neighbour).await), (0, 1));
+    });
+}
+
+#[test]
+fn a_deletion_of_very_many_objects_says_that_there_are_more() {
+    let home = tempfile::tempdir().unwrap();
+    let (buckets, acme) = (folder(home.path()), scope("acme"));
+    let objects = home.path().join("acme/data");
+    std::fs::create_dir_all(&objects).unwrap();
+    (0..1_500).for_each(|n| std::fs::write(objects.join(n.to_string()), "").unwrap());
+    let calls = run(async {
+        let mut calls = 1;
+        while !buckets.delete_tenant(&acme).await.unwrap() {
+            calls += 1;
+        }
+        calls
+    });
+    assert_eq!((calls, std::fs::read_dir(&objects).map_or(0, Iterator::count)), (2, 0));
 }

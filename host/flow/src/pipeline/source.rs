@@ -148,7 +148,7 @@ impl SourceThread {
         let scope = TenantScope::assume(assignment.key.tenant.clone());
         let spec = &assignment.spec;
         let stages = self.tools.runtime.block_on(self.load(assignment))?;
-        let graph = Graph::new(&scope, &assignment.key.project, spec, stages);
+        let graph = Graph::new(&scope, assignment.path(), spec, stages);
         let inputs = self.inputs(&scope, assignment)?;
         let dead_letters = scope.topic(&spec.dead_letter);
         for topic in graph.targets().chain([&dead_letters]) {
@@ -232,7 +232,7 @@ impl SourceThread {
     }
 
     /// The hidden topics of a bucket output, with as many partitions as the input that has most, so that rows keep their source's
-    /// order. They stay when the pipeline goes: what waits in them was committed.
+    /// order. What waits in them was committed, so nothing goes from them by age; they go with the pipeline.
     fn make_sink_topics(&self, sink: &SinkSpec, inputs: &[ReaderInput]) -> Result<(), LogError> {
         let mut partitions = 1;
         for input in inputs {

@@ -3,7 +3,7 @@
 //! Must never: name an object by anything but its rows' place.
 
 use bulkhead_core::bucket::{KeyPrefix, ObjectKey};
-use bulkhead_core::name::BucketName;
+use bulkhead_core::name::{BucketName, ModuleDigest};
 use serde::{Deserialize, Serialize};
 
 /// Objects of one roll.
@@ -40,18 +40,20 @@ pub(super) struct ManifestObject {
     pub(super) last: i64,
 }
 
-/// The final key of an object: from its first row's place, so it is the same whatever a batch or a restart cut.
+/// The final key of an object: from its first row's place, so it is the same whatever a batch or a restart cut. The place is of one rows
+/// topic: outputs that share a prefix, one whose columns change, and a pipeline that is deleted and made again count from nought in
+/// topics of their own, and must not write over each other's objects.
 ///
 /// # Errors
 /// Where prefix and name are too long together.
 pub(super) fn final_key(
     prefix: &KeyPrefix,
     segment: Option<&str>,
-    partition: i32,
-    first: i64,
+    (rows, partition, first): (&str, i32, i64),
     extension: &str,
 ) -> Result<ObjectKey, bulkhead_core::bucket::KeyError> {
-    let name = format!("{partition}-{first:020}.{extension}");
+    let topic = ModuleDigest::of(rows.as_bytes()).hex();
+    let name = format!("{partition}-{first:020}-{}.{extension}", &topic[..8]);
     prefix.join(&segment.map_or(name.clone(), |segment| format!("{segment}/{name}")))
 }
 
@@ -62,8 +64,10 @@ mod tests {
     #[test]
     fn keys_sort_as_their_rows_do() {
         let prefix: KeyPrefix = "by-hour/".parse().unwrap();
-        let key = |first| final_key(&prefix, Some("carrier=AA"), 3, first, "parquet").unwrap();
-        assert_eq!(key(7).as_str(), "by-hour/carrier=AA/3-00000000000000000007.parquet");
-        assert!(key(9) < key(10) && key(10) < key(i64::MAX));
+        let key = |rows, first| final_key(&prefix, Some("carrier=AA"), (rows, 3, first), "parquet").unwrap();
+        let digest = &ModuleDigest::of(b"rows").hex()[..8];
+        assert_eq!(key("rows", 7).as_str(), format!("by-hour/carrier=AA/3-00000000000000000007-{digest}.parquet"));
+        assert!(key("rows", 9) < key("rows", 10) && key("rows", 10) < key("rows", i64::MAX));
+        assert_ne!(key("rows", 7), key("others", 7), "another topic's rows");
     }
 }

@@ -10,6 +10,7 @@
 //! was staged. Whoever owns that partition of the manifests topic publishes it and commits after that. So a crash before the commit
 //! leaves only staged objects that nobody names, which are swept; one after it leaves a record that is read again, and publishing
 //! is idempotent. An object's key comes from its first row's place in the rows topic, never from where a batch was cut.
+//! What is published is deleted from the hidden topics now and then; nothing else deletes there, whatever its age.
 //! Must never: show an object of which a row is not committed, or one row in two objects.
 
 mod commit;
@@ -17,6 +18,7 @@ mod manifest;
 mod publish;
 mod roll;
 mod thread;
+mod trim;
 
 use crate::flow::Tools;
 use crate::pipeline::state::PipelineState;
@@ -77,8 +79,7 @@ impl SinkSpec {
 }
 
 fn path<'a>(assignment: &'a PipelineAssignment, stage: &'a StageSpec, output: &'a OutputSpec) -> OutputPath<'a> {
-    let key = &assignment.key;
-    OutputPath { project: &key.project, pipeline: &key.pipeline, stage: &stage.name, output: &output.name }
+    OutputPath { pipeline: assignment.path(), stage: &stage.name, output: &output.name }
 }
 
 /// What a sink's thread is told.

@@ -148,7 +148,8 @@ impl Stager {
             patience.succeeded();
             let rows = &roll[&segment];
             let (first, last) = (rows[0].0, rows[rows.len() - 1].0);
-            let key = final_key(&self.output.prefix, segment.as_deref(), partition, first, format.extension());
+            let place = (self.rows.as_str(), partition, first);
+            let key = final_key(&self.output.prefix, segment.as_deref(), place, format.extension());
             objects.push(ManifestObject {
                 staged: staged.name,
                 key: key.map_err(|error| internal(error.to_string()))?,

@@ -6,6 +6,7 @@ use super::commit::{Committer, Done};
 use super::manifest::Manifest;
 use super::publish::{ORPHAN_AGE, publish, sweep};
 use super::roll::{Health, Roll, Stager};
+use super::trim::{Published, Trim};
 use super::{Order, Orders, SinkSpec};
 use crate::config::backoff;
 use crate::flow::Tools;
@@ -61,12 +62,19 @@ struct Rows {
     staging: Option<Staging>,
 }
 
+/// A manifest that was read and not published, or only a marker of a transaction.
+struct Waiting {
+    manifest: Option<(Manifest, i64)>,
+    /// The position after it.
+    next: i64,
+}
+
 /// A partition of the manifests topic.
 struct Manifests {
     epoch: u64,
-    /// Read and not published, with the position after each.
-    waiting: VecDeque<(Option<Manifest>, i64)>,
-    publishing: Option<(JoinHandle<()>, i64)>,
+    /// Read and not published.
+    waiting: VecDeque<Waiting>,
+    publishing: Option<(JoinHandle<()>, Published, i64)>,
     /// Up to where all is published.
     committed: i64,
     swept: Option<Instant>,
@@ -83,6 +91,7 @@ struct Live {
     manifests: BTreeMap<i32, Manifests>,
     paused: bool,
     paused_manifests: BTreeSet<i32>,
+    trim: Trim,
 }
 
 impl Drop for Rows {
@@ -95,7 +104,7 @@ impl Drop for Rows {
 
 impl Drop for Manifests {
     fn drop(&mut self) {
-        if let Some((task, _)) = &self.publishing {
+        if let Some((task, ..)) = &self.publishing {
             task.abort();
         }
     }
@@ -150,6 +159,7 @@ impl SinkThread {
             manifests: BTreeMap::new(),
             paused: false,
             paused_manifests: BTreeSet::new(),
+            trim: Trim::new(self.spec.rows.clone(), self.spec.manifests.clone(), self.tools.config.trim_every),
         };
         let ended = loop {
             match self.turn(&mut live) {
@@ -204,6 +214,7 @@ impl SinkThread {
         let finishing = order != Order::Run;
         self.roll(live, finishing)?;
         self.publish(live)?;
+        live.trim.step(&self.tools.log, &self.tools.runtime);
         self.make_room(live)?;
         Ok(!(finishing && idle && !busy && self.all_is_written(live)?))
     }
@@ -288,12 +299,13 @@ impl SinkThread {
             let manifest: Manifest = serde_json::from_slice(json).map_err(|error| {
                 LogError::new(Code::LogCorrupt, format!("a manifest record is not readable: {error}"))
             })?;
-            manifests.waiting.push_back((Some(manifest), fetched.batch.offsets[i] + 1));
+            let offset = fetched.batch.offsets[i];
+            manifests.waiting.push_back(Waiting { manifest: Some((manifest, offset)), next: offset + 1 });
         }
         match manifests.waiting.back_mut() {
-            Some(last) if last.1 < fetched.next => last.1 = fetched.next,
+            Some(last) if last.next < fetched.next => last.next = fetched.next,
             Some(_) => {}
-            None => manifests.waiting.push_back((None, fetched.next)),
+            None => manifests.waiting.push_back(Waiting { manifest: None, next: fetched.next }),
         }
         Ok(())
     }
@@ -347,25 +359,29 @@ impl SinkThread {
         let member = live.reader.membership();
         let mut lost = Vec::new();
         for (partition, manifests) in &mut live.manifests {
-            if manifests.publishing.as_ref().is_some_and(|(task, _)| task.is_finished()) {
-                let Some((task, next)) = manifests.publishing.take() else { continue };
+            if manifests.publishing.as_ref().is_some_and(|(task, ..)| task.is_finished()) {
+                let Some((task, published, next)) = manifests.publishing.take() else { continue };
                 self.tools.runtime.block_on(task).map_err(|panic| LogError::new(Code::Internal, panic.to_string()))?;
                 let position = (source(MANIFESTS, *partition), manifests.epoch, next);
                 match live.committer.commit(&self.tools, &member, position, None)? {
-                    Done::Committed => manifests.committed = next,
+                    Done::Committed => {
+                        manifests.committed = next;
+                        live.trim.note(*partition, &published);
+                    }
                     Done::Lost => lost.push(*partition),
                 }
             }
             while manifests.publishing.is_none() {
-                let Some((manifest, next)) = manifests.waiting.pop_front() else { break };
-                let Some(manifest) = manifest else {
+                let Some(Waiting { manifest, next }) = manifests.waiting.pop_front() else { break };
+                let Some((manifest, offset)) = manifest else {
                     // Only a marker of a transaction: nothing that is worth a commit.
                     manifests.committed = next;
                     continue;
                 };
                 let bucket = self.spec.bucket(&self.tools, &manifest.bucket);
+                let published = Published::of(&manifest, offset);
                 let task = publish(bucket, manifest, self.tools.config.clone(), self.health.clone());
-                manifests.publishing = Some((self.tools.runtime.spawn(task), next));
+                manifests.publishing = Some((self.tools.runtime.spawn(task), published, next));
             }
             self.sweep(*partition, manifests)?;
         }

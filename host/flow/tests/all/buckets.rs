@@ -3,12 +3,17 @@
 use crate::support::*;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
+use bulkhead_core::manifest::Target;
+use bulkhead_core::name::ModuleDigest;
+use bulkhead_core::scope::{GroupId, OutputPath, PhysicalTopic, TenantScope};
+use bulkhead_flow::FlowConfig;
 use bulkhead_log::inject::{Fate, Injecting};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A pipeline whose rows go to the bucket `data`, below `rows/`.
 fn to_bucket(roll: &str) -> PipelineAssignment {
@@ -127,7 +132,9 @@ fn what_is_under_way_becomes_objects_when_the_pipeline_stops() {
     assert_eq!(files(&world.folder.path().join("buckets/acme/data")).len(), 2, "one object for each partition");
     assert_eq!(files(&world.folder.path().join("buckets/_bulkhead.staged")).len(), 0);
     let keys: Vec<_> = files(&world.folder.path().join("buckets/acme/data")).into_keys().collect();
-    assert_eq!(keys, ["rows/0-00000000000000000000.jsonl", "rows/1-00000000000000000000.jsonl"]);
+    let digest = &ModuleDigest::of(sink(&pipeline).0.as_str().as_bytes()).hex()[..8];
+    let key = |partition| format!("rows/{partition}-00000000000000000000-{digest}.jsonl");
+    assert_eq!(keys, [key(0), key(1)]);
 }
 
 #[test]
@@ -169,29 +176,116 @@ fn rows_wait_for_a_bucket_that_is_away() {
     }
 }
 
-/// Kafka forgets a group that had no members for a week.
+/// The topics of rows and manifests of a pipeline's only output, and the group of its sinks.
+fn sink(pipeline: &PipelineAssignment) -> (PhysicalTopic, PhysicalTopic, GroupId) {
+    let scope = TenantScope::assume(ACME.parse().unwrap());
+    let stage = &pipeline.spec.stages[0];
+    let path = OutputPath { pipeline: pipeline.path(), stage: &stage.name, output: &stage.outputs[0].name };
+    let Target::Bucket(output) = &stage.outputs[0].target else { panic!("no bucket output") };
+    (scope.rows_topic(&path, &output.columns), scope.manifests_topic(&path), scope.sink_group(&path))
+}
+
+/// How many records of each partition the log still has.
+fn kept(world: &World, topic: &PhysicalTopic) -> Vec<usize> {
+    let ends = world.log.ends(std::slice::from_ref(topic)).unwrap().remove(0);
+    (0..ends.len()).map(|partition| world.read_partition(topic, partition as i32, ends[partition]).len()).collect()
+}
+
+/// Kafka forgets a group that had no members for a week. Were its rows read again, they would come in other cuts than
+/// before, and so in other objects.
 #[test]
 fn a_group_that_the_log_forgot_doubles_nothing() {
     let world = World::with_topics(2);
-    world.append(ACME, "in", &numbers(2, 0..100));
     let pipeline = to_bucket("{everyMs: 100}");
-    let worker = world.worker("w");
+    // All rows are still there.
+    let never = || FlowConfig { trim_every: Duration::from_secs(3_600), ..config() };
+    let worker = world.worker_with("w", never());
     worker.run(&pipeline);
-    until("all is published", || count(&rows(&world)) == 200);
+    // In two objects of each partition; read again, all would be in one.
+    for half in [0..50, 50..100] {
+        let wanted = 2 * half.end as usize;
+        world.append(ACME, "in", &numbers(2, half));
+        until("all is published", || count(&rows(&world)) == wanted);
+    }
     drop(worker);
-    let scope = bulkhead_core::scope::TenantScope::assume(ACME.parse().unwrap());
-    let stage = &pipeline.spec.stages[0];
-    let path = bulkhead_core::scope::OutputPath {
-        project: &pipeline.key.project,
-        pipeline: &pipeline.key.pipeline,
-        stage: &stage.name,
-        output: &stage.outputs[0].name,
-    };
-    world.log.delete_group(&scope.sink_group(&path)).unwrap();
+    let (of_rows, _, group) = sink(&pipeline);
+    assert_eq!(kept(&world, &of_rows), [100, 100]);
+    world.log.delete_group(&group).unwrap();
     world.append(ACME, "in", &numbers(2, 100..200));
-    let worker = world.worker("w");
+    let worker = world.worker_with("w", never());
     worker.run(&pipeline);
     until("what is new is published", || count(&rows(&world)) >= 400);
     drop(worker);
     assert_eq!(rows(&world), expected(2, 200));
+}
+
+/// What is in published objects goes from the log; what is not stays, however long the store is away; and nothing is lost or doubled by it.
+#[test]
+fn rows_go_from_the_log_when_they_are_published_and_not_before() {
+    let world = World::with_topics(2);
+    world.append(ACME, "in", &numbers(2, 0..100));
+    let pipeline = to_bucket("{records: 30, everyMs: 100}");
+    let (of_rows, of_manifests, group) = sink(&pipeline);
+    let worker = world.worker("w");
+    worker.run(&pipeline);
+    until("all is published", || count(&rows(&world)) == 200);
+    until("no row is left in the log", || kept(&world, &of_rows) == [0, 0]);
+    until("each partition's last manifest is left", || kept(&world, &of_manifests) == [1, 1]);
+    drop(worker);
+
+    // Staging works, publishing does not.
+    let bucket = world.folder.path().join("buckets/acme");
+    let aside = world.folder.path().join("aside");
+    std::fs::rename(&bucket, &aside).unwrap();
+    std::fs::write(&bucket, "a file where a folder should be").unwrap();
+    world.append(ACME, "in", &numbers(2, 100..200));
+    let worker = world.worker("w");
+    worker.run(&pipeline);
+    let committed = || world.log.committed(&group, std::slice::from_ref(&of_rows)).unwrap().remove(0);
+    until("all is staged and named", || committed() == [Some(200), Some(200)]);
+    until("it says that the bucket is away", || worker.report(&pipeline).phase == Phase::Backoff);
+    assert_eq!(kept(&world, &of_rows), [100, 100], "their objects are not published");
+    std::fs::remove_file(&bucket).unwrap();
+    std::fs::rename(&aside, &bucket).unwrap();
+    until("all is published", || count(&rows(&world)) == 400);
+    until("no row is left in the log", || kept(&world, &of_rows) == [0, 0]);
+    drop(worker);
+
+    // Even to a group whose positions are forgotten, they are as if they had been read.
+    world.log.delete_group(&group).unwrap();
+    world.append(ACME, "in", &numbers(2, 200..250));
+    let worker = world.worker("v");
+    worker.run(&pipeline);
+    until("what is new is published", || count(&rows(&world)) >= 500);
+    drop(worker);
+    assert_eq!(rows(&world), expected(2, 250));
+}
+
+/// A pipeline that was deleted and made again counts its rows from nought, in topics of its own, and leaves the objects of the first.
+#[test]
+fn a_pipeline_made_again_inherits_no_rows_and_writes_over_no_object() {
+    let world = World::with_topics(1);
+    world.append(ACME, "in", &numbers(1, 0..50));
+    let first = PipelineAssignment { incarnation: "1".to_owned(), ..to_bucket("{records: 10, everyMs: 3600000}") };
+    let worker = world.worker("w");
+    worker.run(&first);
+    until("all is published", || count(&rows(&world)) == 50);
+    worker.stop(&first);
+    let scope = TenantScope::assume(ACME.parse().unwrap());
+    world.log.delete_group(&scope.group(&first.key.project, &first.key.pipeline)).unwrap();
+    let second = PipelineAssignment { incarnation: "2".to_owned(), ..first.clone() };
+    worker.run(&second);
+    until_or("all is published again", || count(&rows(&world)) >= 100, || format!("{:?}", count(&rows(&world))));
+    drop(worker);
+    let twice = |numbers: &Vec<u64>| {
+        numbers.iter().fold(BTreeMap::new(), |mut all, n| {
+            *all.entry(*n).or_insert(0) += 1;
+            all
+        })
+    };
+    assert!(
+        rows(&world).values().all(|numbers| twice(numbers).values().all(|count| *count == 2)),
+        "{:?}",
+        rows(&world)
+    );
 }

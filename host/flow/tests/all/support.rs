@@ -113,6 +113,7 @@ pub(crate) fn config() -> FlowConfig {
         commit_interval: Duration::from_millis(10),
         backoff_min: Duration::from_millis(10),
         backoff_max: Duration::from_millis(200),
+        trim_every: Duration::from_millis(20),
         ..FlowConfig::default()
     }
 }
@@ -243,7 +244,7 @@ impl World {
         (0..ends.len()).map(|p| self.read_partition(&topic, p as i32, ends[p])).collect()
     }
 
-    fn read_partition(&self, topic: &PhysicalTopic, partition: i32, end: i64) -> Vec<Record> {
+    pub(crate) fn read_partition(&self, topic: &PhysicalTopic, partition: i32, end: i64) -> Vec<Record> {
         let mut records = Vec::new();
         let mut from = 0;
         while from < end {
