@@ -1,6 +1,9 @@
 //! What a deletion leaves in the log and the object store, done when it can be.
 //!
-//! Must never: delete a tenant's topics while pipelines of it still have members, or fail for good where trying again would do.
+//! A deleted pipeline takes along what it made: its positions, its stages' state, rows and manifests of its bucket outputs, and objects that
+//! were staged and not published. What it wrote is the tenant's and stays: topics, dead letters among them, and published objects. A
+//! revision that drops a stage or an output takes nothing along, since a roll back wants it.
+//! Must never: delete what a pipeline or a tenant has while workers may still run it, or fail for good where trying again would do.
 
 use crate::api::App;
 use crate::problem::Problem;
@@ -15,9 +18,21 @@ impl App {
     /// a conflict where workers are still leaving.
     pub(crate) async fn clear(&self, leftover: &Leftover, own: usize) -> Result<bool, Problem> {
         match leftover {
-            Leftover::Group(scope, project, pipeline) => {
-                self.topics().forget_group(scope, project, pipeline).await?;
+            Leftover::Pipeline(gone) => {
+                // An empty group proves nothing while a worker may not have been told to leave: it could be between two memberships.
+                if self.behind(gone.told_generation) {
+                    return Ok(false);
+                }
+                self.topics().forget_group(&gone.scope, &gone.project, &gone.pipeline).await?;
+                self.topics().forget_outputs(&gone.scope, gone.path()).await?;
                 Ok(true)
+            }
+            Leftover::Staged(gone) => {
+                // Who is still leaving may publish.
+                if self.has_left_pipeline(gone).await? {
+                    return Ok(false);
+                }
+                Ok(self.topics().discard_staged(&gone.scope, gone.path()).await?)
             }
             Leftover::Tenant(scope) => {
                 if self.policy().requests_under_way(scope) > own || self.has_left_groups(scope).await? {
@@ -25,6 +40,9 @@ impl App {
                 }
                 for topic in self.topics().list(scope).await? {
                     self.topics().delete(scope, &topic).await?;
+                }
+                if !self.topics().delete_hidden(scope).await? {
+                    return Ok(false);
                 }
                 let _together = self.blobs().together().await;
                 self.blobs().delete_tenant(scope).await?;

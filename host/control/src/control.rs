@@ -91,8 +91,8 @@ impl Control {
         &self.issuer
     }
 
-    /// Does in the background what requests leave behind, until [`Control::stop`]: forgets positions of deleted pipelines and of
-    /// those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
+    /// Does in the background what requests leave behind, until [`Control::stop`]: clears away what deleted pipelines have in the log and in
+    /// buckets, forgets positions of those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
         let mut passes = 0_u64;
@@ -162,10 +162,7 @@ impl Control {
 }
 
 fn log_left(leftover: &Leftover, problem: &Problem) {
-    let scope = match leftover {
-        Leftover::Group(scope, ..) | Leftover::Tenant(scope) => scope,
-    };
-    log_waiting(scope, "a deletion is not done yet", problem);
+    log_waiting(leftover.scope(), "a deletion is not done yet", problem);
 }
 
 fn log_waiting(scope: &TenantScope, what: &str, problem: &Problem) {

@@ -9,7 +9,7 @@ use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
 
 /// Looks at uploaded bytes and says whether they are a stage.
@@ -93,6 +93,20 @@ pub trait Topics: Send + Sync + 'static {
         project: &ProjectId,
         pipeline: &PipelineName,
     ) -> Result<(), Refusal>;
+
+    /// Deletes the topics in which rows and manifests of a deleted pipeline's bucket outputs wait, whichever revision declared these, with
+    /// the positions in them. No error where there are none.
+    ///
+    /// # Errors
+    /// As [`Topics::forget_group`].
+    async fn forget_outputs(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<(), Refusal>;
+
+    /// Removes the objects that a deleted pipeline staged and never published. `false` where there are more than one call removes.
+    async fn discard_staged(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<bool, Refusal>;
+
+    /// Deletes what a deleted tenant has that it did not declare: hidden topics, and the objects of its buckets, staged or published.
+    /// `false` where there are more objects than one call removes.
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal>;
 }
 
 /// A topic to be made.

@@ -63,11 +63,13 @@ impl KafkaLogin {
     }
 }
 
-/// What Bulkhead's user must be allowed for these tenants: their topics and those of their stages' state, its own groups and transactional ids.
+/// What Bulkhead's user must be allowed for these tenants: their topics, those of their stages' state and of their bucket outputs, its own
+/// groups and transactional ids.
 pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     let prefixed = |resource, name: &str, operation| Acl { resource, name: name.to_owned(), prefixed: true, operation };
     let mut acls = Vec::new();
-    for prefix in tenants.iter().flat_map(|tenant| [format!("{tenant}."), format!("_bulkhead.state.{tenant}.")]) {
+    let hidden = ["", "_bulkhead.state.", "_bulkhead.rows.", "_bulkhead.manifests."];
+    for prefix in tenants.iter().flat_map(|tenant| hidden.map(|kind| format!("{kind}{tenant}."))) {
         for operation in
             [Operation::Read, Operation::Write, Operation::Create, Operation::Delete, Operation::DescribeConfigs]
         {

@@ -12,6 +12,7 @@ use crate::client::{Client, TokenSource};
 use crate::worker::Worker;
 use anyhow::{Context, bail};
 use axum::Router;
+use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, Role as TokenRole};
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
@@ -99,7 +100,7 @@ impl Host {
                 ..ControlConfig::new(&arguments.data_dir)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));
-            let topics = Arc::new(ports::LogTopics::new(log.clone()));
+            let topics = Arc::new(ports::LogTopics::new(log.clone(), buckets(&arguments)?));
             let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
             let opened = Arc::new(opened);
             let bound = listener.local_addr()?;
@@ -156,6 +157,17 @@ fn alone(arguments: &WorkerArguments, token: &Path) -> anyhow::Result<Client> {
     let authorities = arguments.control_ca.as_deref().map_or_else(|| Ok(Vec::new()), crate::tls::authorities);
     let authorities = authorities.map_err(anyhow::Error::msg).context("--control-ca")?;
     Client::new(&arguments.control_url, TokenSource::File(token.to_owned()), &authorities)
+}
+
+/// The buckets that control clears. A worker in this process keeps them in the data folder where nothing is said; for control alone, that
+/// would be another folder than the workers'.
+fn buckets(arguments: &ServeArguments) -> anyhow::Result<Option<Buckets>> {
+    let told = match &arguments.worker.buckets {
+        None if arguments.role == Role::Control => return Ok(None),
+        told => told.clone(),
+    };
+    let config = told.unwrap_or_else(|| BucketsConfig::Folder(arguments.data_dir.join("buckets")));
+    Buckets::open(&config).map(Some).map_err(anyhow::Error::msg)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -3,13 +3,14 @@
 //! Must never: let a physical name or the log's own words reach the tenant; they go to the operator's log as the cause.
 
 use async_trait::async_trait;
+use bulkhead_bucket::{BucketError, Buckets};
 use bulkhead_control::port::{Inspected, Modules, NewTopic, Refusal, TopicDescription, Topics};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bulkhead_engine::Engine;
 use bulkhead_log::{Keep, Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
@@ -33,15 +34,17 @@ impl Modules for EngineModules {
 /// Reads at a time. Each keeps a thread, and a client of the log, for as long as its records take to come.
 const READS_MAX: usize = 32;
 
-/// Topics of the log.
+/// Topics of the log, and what pipelines leave in buckets.
 pub(super) struct LogTopics {
     log: Arc<dyn Log>,
+    /// `None` where control is alone and was not told where buckets are.
+    buckets: Option<Buckets>,
     reads: Arc<Semaphore>,
 }
 
 impl LogTopics {
-    pub(super) fn new(log: Arc<dyn Log>) -> Self {
-        Self { log, reads: Arc::new(Semaphore::new(READS_MAX)) }
+    pub(super) fn new(log: Arc<dyn Log>, buckets: Option<Buckets>) -> Self {
+        Self { log, buckets, reads: Arc::new(Semaphore::new(READS_MAX)) }
     }
 
     /// Calls the log on a thread that may block.
@@ -162,6 +165,27 @@ impl Topics for LogTopics {
         self.call(move |log| log.delete_group(&group).and_then(|()| log.delete_topic(&state))).await
     }
 
+    async fn forget_outputs(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<(), Refusal> {
+        let (owner, prefixes) = (scope.clone(), scope.output_topic_prefixes(&pipeline));
+        self.call(move |log| forget_topics(log, &owner, &prefixes)).await
+    }
+
+    async fn discard_staged(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<bool, Refusal> {
+        match &self.buckets {
+            Some(buckets) => buckets.discard_staged(scope, &pipeline).await.map_err(|error| bucket_refusal(&error)),
+            None => Ok(true),
+        }
+    }
+
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal> {
+        let (owner, prefixes) = (scope.clone(), scope.hidden_topic_prefixes());
+        self.call(move |log| forget_topics(log, &owner, &prefixes)).await?;
+        match &self.buckets {
+            Some(buckets) => buckets.delete_tenant(scope).await.map_err(|error| bucket_refusal(&error)),
+            None => Ok(true),
+        }
+    }
+
     async fn keep_state(
         &self,
         scope: &TenantScope,
@@ -178,6 +202,22 @@ impl Topics for LogTopics {
     }
 }
 
+/// Deletes a tenant's hidden topics whose names begin so. A sink's group goes before its topic of manifests, which leads to it; while it
+/// has members, neither does.
+fn forget_topics(log: &dyn Log, owner: &TenantScope, prefixes: &[String]) -> Result<(), LogError> {
+    let mut topics = Vec::new();
+    for prefix in prefixes {
+        topics.extend(log.topics(prefix)?.iter().filter_map(|name| owner.hidden_topic(name)));
+    }
+    // All groups first: a sink that is still leaving reads its rows, too.
+    topics.iter().filter_map(|topic| owner.sink_group_of(topic)).try_for_each(|group| log.delete_group(&group))?;
+    topics.iter().try_for_each(|topic| log.delete_topic(topic))
+}
+
+fn bucket_refusal(error: &BucketError) -> Refusal {
+    Refusal::new(error.code(), "the object store does not answer; try again").because(error)
+}
+
 /// Every record of a batch as an output of its own.
 fn whole(records: &RecordBatch) -> Outputs {
     let mut outputs = Outputs::default();
@@ -190,3 +230,7 @@ fn whole(records: &RecordBatch) -> Outputs {
     }
     outputs
 }
+
+#[cfg(test)]
+#[path = "ports_tests.rs"]
+mod tests;

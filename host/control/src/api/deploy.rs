@@ -11,7 +11,7 @@ use crate::diff::{Change, changes};
 use crate::policy::Permit;
 use crate::policy::action::{ApplyPipeline, PlanPipeline, ReadPipelines};
 use crate::problem::Problem;
-use crate::store::{Applied, Deployed, Leftover, PipelineRow, Store, Terms, Wanted, manifest_problem};
+use crate::store::{Applied, Deployed, PipelineRow, Store, Terms, Wanted, manifest_problem};
 use crate::token::Principal;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -121,11 +121,11 @@ pub(super) async fn apply(
     let mut errors = name_errors(&at.pipeline, &spec);
     errors.extend(topic_errors(&app, scope, &spec).await?);
     // A name that is used again may have to wait for its former pipeline; try to help it along.
-    if !params.dry_run && store.has_left_group(scope, &at.project, &at.pipeline).await? {
-        let leftover = Leftover::Group(scope.clone(), at.project.clone(), at.pipeline.clone());
-        if app.clear_soon(&leftover).await {
-            store.strike(&leftover).await?;
-        }
+    if !params.dry_run
+        && let Some(leftover) = store.left_pipeline(scope, &at.project, &at.pipeline).await?
+        && app.clear_soon(&leftover).await
+    {
+        store.strike(&leftover).await?;
     }
     if errors.is_empty() {
         begin_state(&app, &deploying, &at, &spec, &params).await?;

@@ -46,6 +46,7 @@ use crate::news::News;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
+use crate::store::Gone;
 use crate::token::Issuer;
 use axum::Router;
 use bulkhead_core::name::TenantId;
@@ -132,6 +133,10 @@ impl App {
 
     pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
         self.policy().has_left_groups(scope).await
+    }
+
+    pub(crate) async fn has_left_pipeline(&self, gone: &Gone) -> Result<bool, Problem> {
+        self.policy().has_left_pipeline(gone).await
     }
 
     pub(crate) fn behind(&self, generation: u64) -> bool {

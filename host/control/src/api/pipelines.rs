@@ -9,7 +9,7 @@ use crate::live::Fares;
 use crate::policy::Permit;
 use crate::policy::action::{DeletePipeline, PausePipeline, ReadPipelines};
 use crate::problem::Problem;
-use crate::store::{Leftover, PipelineRow, Store};
+use crate::store::{PipelineRow, Store};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, HeaderName};
@@ -184,7 +184,8 @@ async fn set_paused(
     answer(app, (store, scope), &at.project, row).await
 }
 
-/// The pipeline is gone at once (204), or as soon as its workers have let go of its positions (202).
+/// The pipeline is gone at once (204), or as soon as its workers have let go of it (202). Its dead letters and its published objects are the
+/// tenant's and stay.
 pub(super) async fn delete(
     permit: Permit<DeletePipeline>,
     Names(at): Names<Which>,
@@ -192,8 +193,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let condition = Condition::read(&headers)?;
-    permit.store().delete_pipeline(permit.scope(), &at.project, &at.pipeline, &condition).await?;
-    let leftover = Leftover::Group(permit.scope().clone(), at.project, at.pipeline);
+    let leftover = permit.store().delete_pipeline(permit.scope(), &at.project, &at.pipeline, &condition).await?;
     if app.clear_soon(&leftover).await {
         permit.store().strike(&leftover).await?;
         return Ok(StatusCode::NO_CONTENT);

@@ -19,7 +19,7 @@ pub(crate) use extract::bearer;
 
 use crate::counted::{Counted, UnderWay};
 use crate::problem::Problem;
-use crate::store::{AuditRow, Store};
+use crate::store::{AuditRow, Gone, Store};
 use crate::token::{Principal, Role, Verifier};
 use action::{Action, Audited};
 use bulkhead_core::code::Code;
@@ -162,6 +162,11 @@ impl Policy {
     /// Whether a tenant being deleted has pipelines whose workers are still leaving.
     pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
         self.store.has_left_groups(scope).await
+    }
+
+    /// Whether a deleted pipeline still has something in the log, because workers may run it.
+    pub(crate) async fn has_left_pipeline(&self, gone: &Gone) -> Result<bool, Problem> {
+        Ok(self.store.left_pipeline(&gone.scope, &gone.project, &gone.pipeline).await?.is_some())
     }
 
     /// Requests under way that hold, or are about to get, a permit for this tenant. A deleted tenant's name waits for them:

@@ -5,58 +5,103 @@
 use super::{Store, now_ms, stored};
 use crate::problem::Problem;
 use bulkhead_core::name::{PipelineName, ProjectId, TenantId};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PipelinePath, TenantScope};
 
 /// Work that a deletion left.
 #[derive(Debug, Clone)]
 pub(crate) enum Leftover {
-    /// The positions of a deleted pipeline.
-    Group(TenantScope, ProjectId, PipelineName),
+    /// What a deleted pipeline has in the log: positions, state, rows that wait for their objects.
+    Pipeline(Gone),
+    /// Its objects that were never published.
+    Staged(Gone),
     /// Topics and objects of a deleted tenant.
     Tenant(TenantScope),
+}
+
+impl Leftover {
+    /// Whose it was.
+    pub(crate) fn scope(&self) -> &TenantScope {
+        match self {
+            Self::Pipeline(gone) | Self::Staged(gone) => &gone.scope,
+            Self::Tenant(scope) => scope,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Pipeline(_) => "group",
+            Self::Staged(_) => "staged",
+            Self::Tenant(_) => "tenant",
+        }
+    }
+}
+
+/// A pipeline that was deleted.
+#[derive(Debug, Clone)]
+pub(crate) struct Gone {
+    pub(crate) scope: TenantScope,
+    pub(crate) project: ProjectId,
+    pub(crate) pipeline: PipelineName,
+    pub(crate) incarnation: String,
+    /// The generation with which workers were told to leave.
+    pub(crate) told_generation: u64,
+}
+
+impl Gone {
+    /// Which making of the pipeline it was.
+    pub(crate) fn path(&self) -> PipelinePath<'_> {
+        PipelinePath { project: &self.project, pipeline: &self.pipeline, incarnation: &self.incarnation }
+    }
+}
+
+type Note = (String, String, String, String, String, i64);
+
+fn read((kind, tenant, project, pipeline, incarnation, told): Note) -> Result<Leftover, Problem> {
+    let scope = TenantScope::assume(stored::<TenantId>(&tenant)?);
+    if kind == "tenant" {
+        return Ok(Leftover::Tenant(scope));
+    }
+    let told_generation = told.cast_unsigned();
+    let gone = Gone { scope, project: stored(&project)?, pipeline: stored(&pipeline)?, incarnation, told_generation };
+    Ok(if kind == "staged" { Leftover::Staged(gone) } else { Leftover::Pipeline(gone) })
 }
 
 /// Notes looked at in one pass.
 const PASS_MAX: u32 = 1_000;
 
 impl Store {
-    /// All notes, groups before the tenants that they belong to.
+    /// All notes: of pipelines in the log, then in buckets, then of the tenants that they belong to.
     ///
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn leftovers(&self) -> Result<Vec<Leftover>, Problem> {
-        let rows: Vec<(String, String, String, String)> =
-            sqlx::query_as("SELECT kind, tenant, project, pipeline FROM leftovers ORDER BY kind, since_ms LIMIT $1")
-                .bind(PASS_MAX)
-                .fetch_all(&self.read)
-                .await?;
-        let mut found = Vec::new();
-        for (kind, tenant, project, pipeline) in rows {
-            let scope = TenantScope::assume(stored::<TenantId>(&tenant)?);
-            found.push(match kind.as_str() {
-                "group" => Leftover::Group(scope, stored(&project)?, stored(&pipeline)?),
-                _ => Leftover::Tenant(scope),
-            });
-        }
-        Ok(found)
+        let rows: Vec<Note> = sqlx::query_as(
+            "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
+             ORDER BY kind, since_ms LIMIT $1",
+        )
+        .bind(PASS_MAX)
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter().map(read).collect()
     }
 
-    /// Whether a deleted pipeline of this name still has positions.
-    pub(crate) async fn has_left_group(
+    /// What a deleted pipeline of this name still has in the log.
+    pub(crate) async fn left_pipeline(
         &self,
         scope: &TenantScope,
         project: &ProjectId,
         pipeline: &PipelineName,
-    ) -> Result<bool, Problem> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT 1 FROM leftovers WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
+    ) -> Result<Option<Leftover>, Problem> {
+        let row: Option<Note> = sqlx::query_as(
+            "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
+             WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
         )
         .bind(scope.tenant().as_str())
         .bind(project.as_str())
         .bind(pipeline.as_str())
         .fetch_optional(&self.read)
         .await?;
-        Ok(row.is_some())
+        row.map(read).transpose()
     }
 
     /// Whether groups of a deleted tenant are left: its topics wait for them.
@@ -73,13 +118,16 @@ impl Store {
     pub(crate) async fn strike(&self, leftover: &Leftover) -> Result<(), Problem> {
         let mut tx = self.begin().await?;
         match leftover {
-            Leftover::Group(scope, project, pipeline) => {
+            Leftover::Pipeline(gone) | Leftover::Staged(gone) => {
                 sqlx::query(
-                    "DELETE FROM leftovers WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
+                    "DELETE FROM leftovers
+                     WHERE tenant = $1 AND kind = $2 AND project = $3 AND pipeline = $4 AND incarnation = $5",
                 )
-                .bind(scope.tenant().as_str())
-                .bind(project.as_str())
-                .bind(pipeline.as_str())
+                .bind(gone.scope.tenant().as_str())
+                .bind(leftover.kind())
+                .bind(gone.project.as_str())
+                .bind(gone.pipeline.as_str())
+                .bind(&gone.incarnation)
                 .execute(&mut *tx)
                 .await?;
             }

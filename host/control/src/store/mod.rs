@@ -26,7 +26,7 @@ pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
 pub(crate) use audit::{AuditEntry, AuditRow};
 pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
-pub(crate) use leftovers::Leftover;
+pub(crate) use leftovers::{Gone, Leftover};
 pub(crate) use logs::{LogBound, LogEntry, LogFilter};
 pub(crate) use modules::{ModuleRow, NewModule};
 pub(crate) use pipelines::PipelineRow;

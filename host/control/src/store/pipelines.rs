@@ -2,6 +2,7 @@
 //!
 //! Must never: change a pipeline without checking the request's condition in the same transaction.
 
+use super::leftovers::{Gone, Leftover};
 use super::{Page, Store, Tx, now_ms, stored, stored_json};
 use crate::condition::Condition;
 use crate::problem::Problem;
@@ -121,38 +122,49 @@ impl Store {
         Ok(now)
     }
 
-    /// Deletes a pipeline and leaves a note to forget its positions.
+    /// Deletes a pipeline and leaves notes to clear away what it has in the log, which is returned, and in buckets.
     pub(crate) async fn delete_pipeline(
         &self,
         scope: &TenantScope,
         project: &ProjectId,
         name: &PipelineName,
         condition: &Condition,
-    ) -> Result<(), Problem> {
+    ) -> Result<Leftover, Problem> {
         let mut tx = self.begin().await?;
         let before = current(&mut tx, scope, project, name).await?;
         condition.check(before.as_ref().map(PipelineRow::etag).as_deref())?;
-        let gone = sqlx::query("DELETE FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3")
+        let before = before.ok_or_else(|| missing(name))?;
+        sqlx::query("DELETE FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline = $3")
             .bind(scope.tenant().as_str())
             .bind(project.as_str())
             .bind(name.as_str())
             .execute(&mut *tx)
             .await?;
-        if gone.rows_affected() == 0 {
-            return Err(missing(name));
+        // Workers are told with the generation that this commit makes.
+        let (told,): (i64,) = sqlx::query_as("SELECT generation + 1 FROM generation").fetch_one(&mut *tx).await?;
+        for kind in ["group", "staged"] {
+            sqlx::query(
+                "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            )
+            .bind(scope.tenant().as_str())
+            .bind(kind)
+            .bind(project.as_str())
+            .bind(name.as_str())
+            .bind(&before.incarnation)
+            .bind(told)
+            .bind(now_ms())
+            .execute(&mut *tx)
+            .await?;
         }
-        sqlx::query(
-            "INSERT INTO leftovers (tenant, kind, project, pipeline, since_ms) VALUES ($1, 'group', $2, $3, $4)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(scope.tenant().as_str())
-        .bind(project.as_str())
-        .bind(name.as_str())
-        .bind(now_ms())
-        .execute(&mut *tx)
-        .await?;
         self.commit_raised(tx).await?;
-        Ok(())
+        Ok(Leftover::Pipeline(Gone {
+            scope: scope.clone(),
+            project: project.clone(),
+            pipeline: name.clone(),
+            incarnation: before.incarnation,
+            told_generation: told.cast_unsigned(),
+        }))
     }
 }
 

@@ -93,10 +93,11 @@ impl Store {
         let tenant = scope.tenant().as_str();
         let mut tx = self.begin().await?;
         for note in [
-            "INSERT INTO leftovers (tenant, kind, project, pipeline, since_ms)
-             SELECT tenant, 'group', project, pipeline, $2 FROM pipelines WHERE tenant = $1 ON CONFLICT DO NOTHING",
-            "INSERT INTO leftovers (tenant, kind, project, pipeline, since_ms)
-             SELECT tenant, 'tenant', '', '', $2 FROM tenants WHERE tenant = $1 ON CONFLICT DO NOTHING",
+            "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
+             SELECT tenant, 'group', project, pipeline, incarnation, (SELECT generation + 1 FROM generation), $2
+             FROM pipelines WHERE tenant = $1 ON CONFLICT DO NOTHING",
+            "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
+             SELECT tenant, 'tenant', '', '', '', 0, $2 FROM tenants WHERE tenant = $1 ON CONFLICT DO NOTHING",
         ] {
             sqlx::query(note).bind(tenant).bind(now_ms()).execute(&mut *tx).await?;
         }

@@ -4,6 +4,7 @@
 //! One binary, a module for each thing that a user would miss.
 
 mod audit;
+mod cleanup;
 mod client;
 mod conditions;
 mod dead_letters;

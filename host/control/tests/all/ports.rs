@@ -7,7 +7,7 @@ use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{PipelineName, ProjectId, TenantId, TopicName};
-use bulkhead_core::scope::TenantScope;
+use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,11 @@ struct State {
     /// Pipelines whose state has a place, with its partitions.
     kept: Vec<(String, i32)>,
     away: bool,
+    bucket_away: bool,
+    /// Tenants have more objects than one call removes.
+    many: bool,
+    /// What deletions had cleared away, in order.
+    cleared: Vec<String>,
 }
 
 impl MemoryTopics {
@@ -87,6 +92,18 @@ impl MemoryTopics {
 
     pub(crate) fn set_away(&self, away: bool) {
         self.state.lock().away = away;
+    }
+
+    pub(crate) fn set_bucket_away(&self, away: bool) {
+        self.state.lock().bucket_away = away;
+    }
+
+    pub(crate) fn set_many(&self) {
+        self.state.lock().many = true;
+    }
+
+    pub(crate) fn cleared(&self) -> Vec<String> {
+        self.state.lock().cleared.clone()
     }
 
     pub(crate) fn names_of(&self, tenant: &str) -> Vec<String> {
@@ -198,6 +215,31 @@ impl Topics for MemoryTopics {
         state.forgotten.push(group);
         Ok(())
     }
+
+    async fn forget_outputs(&self, scope: &TenantScope, gone: PipelinePath<'_>) -> Result<(), Refusal> {
+        self.state()?.cleared.push(format!("outputs of {}", made(scope, gone)));
+        Ok(())
+    }
+
+    async fn discard_staged(&self, scope: &TenantScope, gone: PipelinePath<'_>) -> Result<bool, Refusal> {
+        let mut state = self.state()?;
+        if state.bucket_away {
+            return Err(Refusal::new(Code::BucketUnavailable, "the bucket is away; try again").because(SECRET_CAUSE));
+        }
+        state.cleared.push(format!("staged of {}", made(scope, gone)));
+        Ok(true)
+    }
+
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal> {
+        let mut state = self.state()?;
+        state.cleared.push(format!("hidden of {}", scope.tenant()));
+        Ok(!state.many
+            || state.cleared.iter().filter(|cleared| **cleared == format!("hidden of {}", scope.tenant())).count() > 1)
+    }
+}
+
+fn made(scope: &TenantScope, PipelinePath { project, pipeline, incarnation }: PipelinePath<'_>) -> String {
+    format!("{}/{project}/{pipeline} {incarnation}", scope.tenant())
 }
 
 /// Both, to be shared with a server.

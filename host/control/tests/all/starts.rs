@@ -1,6 +1,5 @@
 //! A start at any deploy: positions become void exactly once, and never while a worker may still commit some.
 
-use crate::client::Client;
 use crate::harness::Server;
 use crate::pipelines::{MANIFEST, ready};
 use crate::workers::report;
@@ -13,16 +12,15 @@ async fn told(server: &Server) -> Value {
     server.worker().get("/internal/v1/assignment?worker=pool-0").await.expect(200)
 }
 
-/// Returns after the background has looked at everything at least once: each deletion is done at the beginning of a pass.
-async fn passes(server: &Server, dev: &Client) {
+/// Returns after the background has looked at everything at least once: each deletion of a tenant is done in a pass of its own.
+async fn passes(server: &Server) {
+    server.ports.topics.set_many();
     for name in ["first", "second"] {
-        let at = format!("/api/v1/tenants/acme/projects/default/pipelines/{name}");
-        let group = format!("acme/default/{name}");
-        dev.put(&at, MANIFEST.replace("name: p", &format!("name: {name}"))).await.expect(201);
-        server.ports.topics.set_members(&group, true);
-        dev.delete(&at).await.expect(202);
-        server.ports.topics.set_members(&group, false);
-        server.until("a pass begins", async || server.ports.topics.forgotten().contains(&group)).await;
+        server.tenant(name).await;
+        server.platform().delete(&format!("/api/v1/tenants/{name}")).await.expect(202);
+        let left = format!("hidden of {name}");
+        let done = || server.ports.topics.cleared().iter().filter(|cleared| **cleared == left).count() > 1;
+        server.until("a pass begins", async || done()).await;
     }
 }
 
@@ -62,7 +60,7 @@ async fn positions_become_void_when_workers_have_heard_and_left() {
     let background = tokio::spawn(async move { control.run().await });
     // The worker has not heard yet: an empty group proves nothing.
     server.ports.topics.set_members("acme/default/p", false);
-    passes(&server, &dev).await;
+    passes(&server).await;
     assert!(!server.ports.topics.forgotten().contains(&"acme/default/p".to_owned()), "a worker did not know");
     let mut heard = report("pool-0", "1", 2, 10);
     heard["generation"] = waiting["generation"].clone();

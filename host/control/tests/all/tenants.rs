@@ -41,6 +41,7 @@ async fn deleting_a_tenant_leaves_nothing_of_it_and_all_of_its_neighbour() {
         client.put(&format!("{at}/projects/default/modules/m"), component(tenant)).await.expect(201);
         client.put(&format!("{at}/projects/default/pipelines/p"), crate::pipelines::MANIFEST).await.expect(201);
     }
+    server.ports.topics.set_many();
     server.ports.topics.set_members("acme/default/p", true);
     server.platform().delete("/api/v1/tenants/acme").await.expect(202);
     server.platform().get("/api/v1/tenants/acme").await.refused(404, "BH0005");
@@ -56,6 +57,14 @@ async fn deleting_a_tenant_leaves_nothing_of_it_and_all_of_its_neighbour() {
         .await;
     assert_eq!(server.ports.topics.names_of("acme"), Vec::<String>::new());
     assert_eq!(server.ports.topics.names_of("acme-2").len(), 3);
+    let hidden = server.ports.topics.cleared();
+    assert_eq!(
+        hidden.iter().filter(|cleared| *cleared == "hidden of acme").count(),
+        2,
+        "until nothing is left: {hidden:?}"
+    );
+    assert!(hidden.iter().any(|cleared| cleared.starts_with("outputs of acme/default/p ")), "{hidden:?}");
+    assert!(!hidden.iter().any(|cleared| cleared.contains("acme-2")), "{hidden:?}");
     let objects = server.objects();
     assert!(objects.len() == 1 && objects[0].contains("/acme-2/"), "{objects:?}");
     let modules =

@@ -11,6 +11,7 @@ mod changes;
 mod commands;
 mod dead_letters;
 mod delays;
+mod deletion;
 mod developer;
 mod examples;
 mod faults;
