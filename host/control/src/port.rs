@@ -29,6 +29,8 @@ pub trait Modules: Send + Sync + 'static {
 pub struct Inspected {
     /// What it imports, for instance `bulkhead:stage/host@0.1.0`; shown to the tenant.
     pub imports: Vec<String>,
+    /// Whether it exports what is called on time.
+    pub ticks: bool,
 }
 
 /// A tenant's topics. Every method takes the scope whose topics it may touch; `name` is the tenant's own name.

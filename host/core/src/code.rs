@@ -88,6 +88,7 @@ codes! {
     LimitExceeded = "BH0208", 422, "Above a limit";
     FieldInvalid = "BH0209", 422, "Field not accepted";
     GrantMissing = "BH0210", 422, "Grant missing";
+    TickMissing = "BH0218", 422, "Module does not tick";
 
     StageTrapped = "BH0301", 200, "Stage trapped";
     StageOutOfFuel = "BH0302", 200, "Record used up its fuel";

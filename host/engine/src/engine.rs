@@ -52,6 +52,8 @@ pub struct Inspection {
     pub digest: ModuleDigest,
     /// Names of the interfaces that it imports, with versions; all are granted.
     pub imports: Vec<String>,
+    /// Whether it acts on time.
+    pub ticks: bool,
 }
 
 /// A module that did not pass, in words for its tenant; with [`Code::CompilerFailed`] or [`Code::Unavailable`] the host is at fault, and
@@ -133,7 +135,7 @@ impl Engine {
     pub async fn inspect(&self, wasm: Bytes) -> Result<Inspection, Refusal> {
         let digest = digest_of(&wasm).await?;
         let module = self.obtain(digest, async || Ok(wasm)).await?;
-        Ok(Inspection { digest, imports: module.imports() })
+        Ok(Inspection { digest, imports: module.imports(), ticks: module.ticks() })
     }
 
     /// The module with this digest, compiled and linked. `fetch` is called only where its code is neither in use nor in the cache.

@@ -85,6 +85,11 @@ impl Linked {
         Self { digest, pre, interval, memory_bytes_max, ticker, profile, scratch }
     }
 
+    /// Whether the component acts on time.
+    pub(crate) fn ticks(&self) -> bool {
+        self.ticker.is_some()
+    }
+
     /// Names of the interfaces that the component imports.
     pub(crate) fn imports(&self) -> Vec<String> {
         let component = self.pre.instance_pre().component();
@@ -174,7 +179,7 @@ impl Stage {
 
     /// Whether it acts on time: [`Instance::tick`].
     pub fn ticks(&self) -> bool {
-        self.module.ticker.is_some()
+        self.module.ticks()
     }
 
     pub(crate) fn ticker(&self) -> Option<&ComponentExportIndex> {

@@ -25,7 +25,7 @@ pub(super) struct EngineModules(pub(super) Engine);
 impl Modules for EngineModules {
     async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal> {
         match self.0.inspect(wasm).await {
-            Ok(found) => Ok(Inspected { imports: found.imports }),
+            Ok(found) => Ok(Inspected { imports: found.imports, ticks: found.ticks }),
             Err(refused) => Err(Refusal::new(refused.code, refused.detail)),
         }
     }

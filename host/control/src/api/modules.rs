@@ -80,7 +80,7 @@ struct Tagged {
 
 impl From<ModuleRow> for ModuleView {
     fn from(row: ModuleRow) -> Self {
-        let ModuleRow { digest, bytes, imports, uploaded_ms, uploaded_by, tags } = row;
+        let ModuleRow { digest, bytes, imports, uploaded_ms, uploaded_by, tags, ticks: _ } = row;
         Self { digest, bytes, imports, uploaded_at: format_rfc3339_ms(uploaded_ms), uploaded_by, tags }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::ControlConfig;
 use crate::counted::UnderWay;
 use crate::policy::Permit;
 use crate::policy::action::WriteModules;
+use crate::port::Inspected;
 use crate::problem::Problem;
 use crate::store::NewModule;
 use axum::Json;
@@ -82,14 +83,16 @@ pub(super) async fn put(
         return Err(Problem::new(Code::DigestMismatch, detail));
     }
     // What the project has, it has accepted before.
-    let imports = match permit.store().module(permit.scope(), &at.project, &staged.digest()).await? {
-        Some(known) => known.imports,
-        None => inspect(&app, &staged).await?,
-    };
+    let Inspected { imports, ticks } =
+        match permit.store().module(permit.scope(), &at.project, &staged.digest()).await? {
+            Some(known) => Inspected { imports: known.imports, ticks: known.ticks },
+            None => inspect(&app, &staged).await?,
+        };
     let module = NewModule {
         digest: staged.digest(),
         bytes: staged.bytes(),
         imports,
+        ticks,
         uploaded_by: permit.principal().subject().to_owned(),
     };
     let created = publish(&app, &permit, (&at, &tag), &staged, &module).await?;
@@ -210,13 +213,13 @@ fn too_slow(config: &ControlConfig) -> Problem {
 }
 
 /// Has the engine look at it, a few at a time.
-async fn inspect(app: &App, staged: &Staged) -> Result<Vec<String>, Problem> {
+async fn inspect(app: &App, staged: &Staged) -> Result<Inspected, Problem> {
     let inspected = timeout(app.config().inspection_time_max, async {
         let _turn = app.inner.inspections.acquire().await.map_err(Problem::internal)?;
         Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?).await?)
     });
     match inspected.await {
-        Ok(inspected) => Ok(inspected?.imports),
+        Ok(inspected) => inspected,
         Err(_) => Err(Problem::new(Code::Unavailable, "too many modules are being inspected; try again in a minute")),
     }
 }

@@ -8,6 +8,7 @@ use super::pipelines::{PipelineRow, current, missing};
 use super::{Store, Tx, modules, now_ms, revisions, to_json};
 use crate::condition::Condition;
 use crate::config::Quotas;
+use crate::port::Inspected;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
 use bulkhead_core::grant;
@@ -94,9 +95,9 @@ impl Store {
                 (text, spec, Some(number))
             }
         };
-        let ungranted = missing_grants(&mut tx, scope, project, &spec).await?;
-        if !ungranted.is_empty() {
-            return Err(manifest_problem(ungranted));
+        let unfit = unfit_modules(&mut tx, scope, project, &spec).await?;
+        if !unfit.is_empty() {
+            return Err(manifest_problem(unfit));
         }
         let applied = match &before {
             Some(row) if row.spec == spec && terms.start.is_none() => Applied::Unchanged,
@@ -178,8 +179,9 @@ async fn need_modules(
     if errors.is_empty() { Ok(()) } else { Err(manifest_problem(errors)) }
 }
 
-/// One error for each capability that a stage's module imports and its manifest does not grant.
-async fn missing_grants(
+/// One error for each capability that a stage's module imports and its manifest does not grant, and for each time of ticks that a module
+/// has no use for.
+async fn unfit_modules(
     tx: &mut Tx,
     scope: &TenantScope,
     project: &ProjectId,
@@ -187,7 +189,17 @@ async fn missing_grants(
 ) -> Result<Vec<ManifestError>, Problem> {
     let mut errors = Vec::new();
     for stage in &spec.stages {
-        let imports = modules::imports(tx, scope, project, &stage.module).await?;
+        let Inspected { imports, ticks } = modules::inspected(tx, scope, project, &stage.module).await?;
+        if stage.tick_ms.is_some() && !ticks {
+            errors.push(ManifestError {
+                code: Code::TickMissing,
+                field: format!("stages[{}].tickMs", stage.name),
+                detail: format!(
+                    "the module of stage `{}` does not tick; leave `tickMs` out, or give the stage a `tick`",
+                    stage.name
+                ),
+            });
+        }
         for missing in grant::missing(imports.iter().map(String::as_str), &stage.grants()) {
             let (import, field) = (missing.import(), missing.field());
             let detail = format!("the module of stage `{}` imports `{import}`; grant it: `{field}`", stage.name);

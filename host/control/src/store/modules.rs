@@ -4,6 +4,7 @@
 
 use super::{Page, Store, Tx, now_ms, stored, stored_json, to_json};
 use crate::config::Quotas;
+use crate::port::Inspected;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ModuleRef;
@@ -17,6 +18,7 @@ pub(crate) struct NewModule {
     pub(crate) digest: ModuleDigest,
     pub(crate) bytes: u64,
     pub(crate) imports: Vec<String>,
+    pub(crate) ticks: bool,
     pub(crate) uploaded_by: String,
 }
 
@@ -26,6 +28,8 @@ pub(crate) struct ModuleRow {
     pub(crate) digest: ModuleDigest,
     pub(crate) bytes: u64,
     pub(crate) imports: Vec<String>,
+    /// Whether it acts on time.
+    pub(crate) ticks: bool,
     pub(crate) uploaded_ms: i64,
     pub(crate) uploaded_by: String,
     /// Each as `name:tag`, sorted.
@@ -35,7 +39,7 @@ pub(crate) struct ModuleRow {
 /// Modules that no project of the tenant has any more: their bytes can go.
 pub(crate) type Removed = Vec<ModuleDigest>;
 
-type Row = (String, i64, String, i64, String);
+type Row = (String, i64, String, bool, i64, String);
 
 impl Store {
     /// Writes an accepted module down, if it is new to the project, and points the tag at it. `true` where it was new.
@@ -50,8 +54,8 @@ impl Store {
         let (tenant, digest) = (scope.tenant().as_str(), module.digest.to_string());
         let mut tx = self.begin().await?;
         let made = sqlx::query(
-            "INSERT INTO modules (tenant, project, digest, bytes, imports, uploaded_ms, uploaded_by)
-             SELECT tenant, project, $3, $4, $5, $6, $7 FROM projects WHERE tenant = $1 AND project = $2
+            "INSERT INTO modules (tenant, project, digest, bytes, imports, ticks, uploaded_ms, uploaded_by)
+             SELECT tenant, project, $3, $4, $5, $6, $7, $8 FROM projects WHERE tenant = $1 AND project = $2
              ON CONFLICT DO NOTHING",
         )
         .bind(tenant)
@@ -59,6 +63,7 @@ impl Store {
         .bind(&digest)
         .bind(i64::try_from(module.bytes).unwrap_or(i64::MAX))
         .bind(to_json(&module.imports)?)
+        .bind(module.ticks)
         .bind(now_ms())
         .bind(&module.uploaded_by)
         .execute(&mut *tx)
@@ -98,7 +103,7 @@ impl Store {
         page: &Page,
     ) -> Result<Vec<ModuleRow>, Problem> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT digest, bytes, imports, uploaded_ms, uploaded_by FROM modules
+            "SELECT digest, bytes, imports, ticks, uploaded_ms, uploaded_by FROM modules
              WHERE tenant = $1 AND project = $2 AND digest > $3 ORDER BY digest LIMIT $4",
         )
         .bind(scope.tenant().as_str())
@@ -122,7 +127,7 @@ impl Store {
         digest: &ModuleDigest,
     ) -> Result<Option<ModuleRow>, Problem> {
         let row: Option<Row> = sqlx::query_as(
-            "SELECT digest, bytes, imports, uploaded_ms, uploaded_by FROM modules
+            "SELECT digest, bytes, imports, ticks, uploaded_ms, uploaded_by FROM modules
              WHERE tenant = $1 AND project = $2 AND digest = $3",
         )
         .bind(scope.tenant().as_str())
@@ -202,7 +207,7 @@ impl Store {
     }
 
     async fn with_tags(&self, scope: &TenantScope, project: &ProjectId, row: Row) -> Result<ModuleRow, Problem> {
-        let (digest, bytes, imports, uploaded_ms, uploaded_by) = row;
+        let (digest, bytes, imports, ticks, uploaded_ms, uploaded_by) = row;
         let tags: Vec<(String, String)> = sqlx::query_as(
             "SELECT name, tag FROM tags WHERE tenant = $1 AND project = $2 AND digest = $3 ORDER BY name, tag",
         )
@@ -215,6 +220,7 @@ impl Store {
             digest: stored(&digest)?,
             bytes: bytes.cast_unsigned(),
             imports: stored_json(&imports)?,
+            ticks,
             uploaded_ms,
             uploaded_by,
             tags: tags.into_iter().map(|(name, tag)| format!("{name}:{tag}")).collect(),
@@ -257,21 +263,22 @@ pub(super) async fn resolve(
     Ok(known)
 }
 
-/// What a module of the project imports, as inspection found it.
-pub(super) async fn imports(
+/// What a module of the project imports, and whether it acts on time, as inspection found it.
+pub(super) async fn inspected(
     tx: &mut Tx,
     scope: &TenantScope,
     project: &ProjectId,
     digest: &ModuleDigest,
-) -> Result<Vec<String>, Problem> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT imports FROM modules WHERE tenant = $1 AND project = $2 AND digest = $3")
+) -> Result<Inspected, Problem> {
+    let row: Option<(String, bool)> =
+        sqlx::query_as("SELECT imports, ticks FROM modules WHERE tenant = $1 AND project = $2 AND digest = $3")
             .bind(scope.tenant().as_str())
             .bind(project.as_str())
             .bind(digest.to_string())
             .fetch_optional(&mut **tx)
             .await?;
-    row.map_or(Ok(Vec::new()), |(imports,)| stored_json(&imports))
+    let read = |(imports, ticks): (String, bool)| Ok(Inspected { imports: stored_json(&imports)?, ticks });
+    row.map_or_else(|| Ok(Inspected::default()), read)
 }
 
 /// Takes all tags of a name away and returns the modules that have none left.

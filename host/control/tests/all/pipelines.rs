@@ -215,6 +215,23 @@ async fn a_stage_without_the_grant_that_its_module_needs_is_refused() {
     dev.put(AT, granted).await.expect(201);
 }
 
+#[tokio::test]
+async fn ticks_for_a_module_that_has_no_use_for_them_are_refused() {
+    let server = Server::start().await;
+    let dev = ready(&server, "acme").await;
+    let ticking = MANIFEST.replace("outputs:", "tickMs: 500\n    outputs:");
+    let problem = dev.put(AT, ticking.clone()).await.expect(422);
+    let expected = ["first", "last"].map(|stage| ("BH0218".to_owned(), format!("stages[{stage}].tickMs")));
+    assert_eq!(errors(&problem), expected);
+    dev.get(AT).await.expect(404);
+    // What is known of it is kept with the module, for every later upload of the same bytes.
+    for _ in 0..2 {
+        let module = dev.put("/api/v1/tenants/acme/projects/default/modules/m", component("ticks")).await;
+        assert!([200, 201].contains(&module.status), "{}", module.text);
+    }
+    dev.put(AT, ticking).await.expect(201);
+}
+
 /// Made once: a worker that finds it gone must be able to say so.
 #[tokio::test]
 async fn state_gets_its_place_with_the_first_manifest_that_grants_it() {

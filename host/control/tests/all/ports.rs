@@ -47,7 +47,7 @@ impl Modules for MemoryModules {
         if wasm.ends_with(b"state") {
             imports.push("bulkhead:stage/state@0.1.0".to_owned());
         }
-        Ok(Inspected { imports })
+        Ok(Inspected { imports, ticks: wasm.ends_with(b"ticks") })
     }
 }
 

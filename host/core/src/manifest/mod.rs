@@ -84,7 +84,7 @@ pub struct StageSpec<M = ModuleDigest> {
     /// The grant of a store of its own keys and values; `None` where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateSpec>,
-    /// Milliseconds between two ticks; `None` is [`limits::TICK_MS`]. Means nothing for a module that does not tick.
+    /// Milliseconds between two ticks; `None` is [`limits::TICK_MS`]. Control refuses it for a module that does not tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick_ms: Option<u64>,
     /// The parts of buckets that it may reach by itself, in the order of the names under which it opens them.

@@ -20,6 +20,8 @@ async fn a_stage_passes_and_its_imports_are_listed() {
     let inspection = engine().inspect(wasm.into()).await.unwrap();
     assert_eq!(inspection.digest, ModuleDigest::of(wasm));
     assert!(inspection.imports.iter().any(|import| import == "bulkhead:stage/host@0.1.0"));
+    assert!(!inspection.ticks);
+    assert!(engine().inspect(bulkhead_test_guests::wasm("stateful").into()).await.unwrap().ticks);
     assert!(inspection.imports.iter().any(|import| import.starts_with("wasi:clocks/monotonic-clock@0.2")));
 }
 
