@@ -1,7 +1,7 @@
 //! Rows that fit, rows that do not, and what readers make of the objects.
 
 use bulkhead_bucket::format::encode;
-use bulkhead_bucket::rows::{Row, Schema};
+use bulkhead_bucket::rows::{Cell, Row, Schema};
 use bulkhead_core::bucket::{BucketOutput, Column, ColumnType, Format};
 use bulkhead_core::limits::RollLimits;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -57,6 +57,21 @@ fn rows_that_do_not_fit_are_refused_with_column_and_reason() {
     }
     schema.row(None).unwrap_err();
     schema.row(Some(b"\xff\xfe")).unwrap_err();
+}
+
+/// The nearest double, not one beside it: a mean of delays was one bit off in objects and right in the topic.
+#[test]
+fn a_double_is_the_one_that_the_row_says() {
+    let schema = schema(None);
+    let mut bits: u64 = 1;
+    for text in ["107.66666666666667".to_owned(), "5e-324".to_owned()].into_iter().chain((0..10_000).map(|_| {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:?}", (bits >> 12) as f64 / 3e9)
+    })) {
+        let row = GOOD.replace("1.5", &text);
+        let row = schema.row(Some(row.as_bytes())).unwrap();
+        assert_eq!(row[2], Cell::Double(text.parse().unwrap()), "{text}");
+    }
 }
 
 #[test]
