@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use bulkhead_testbed::{Host, Serve, Tenant, until};
 use std::path::{Path, PathBuf};
 
-const GRANT: &str = "scratch: { maxBytes: 65536 }";
+const GRANT: &str = "    scratch: { maxBytes: 65536 }\n";
 
 fn apply(tenant: &Tenant, grant: &str) -> Result<()> {
-    let text = manifest("p", "scratch", "").replace("    config:", &format!("    {grant}\n    config:"));
+    let text = manifest("p", "scratch", "").replace("    config:", &format!("{grant}    config:"));
     tenant.apply("p", text)?;
     Ok(())
 }
@@ -53,7 +53,7 @@ fn files_are_an_instances_own_and_gone_after_a_sigkill() -> Result<()> {
     assert_eq!(acme.out("p", 4)?[2..], ["", "done"], "a fresh instance has an empty folder");
 
     // A revision without the grant has none, and takes over from one that has.
-    apply(&acme, "tickMs: 1000")?;
+    apply(&acme, "")?;
     wait_applied(&acme, "p")?;
     acme.put("p", &["!raw folders x"])?;
     assert_eq!(acme.out("p", 5)?[4], "");
