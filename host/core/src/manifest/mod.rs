@@ -236,7 +236,18 @@ impl PipelineSpec<ModuleRef> {
                 continue;
             };
             let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch, .. } = stage;
-            stages.push(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch });
+            stages.push(StageSpec {
+                name,
+                module,
+                settings,
+                limits,
+                inputs,
+                outputs,
+                state,
+                tick_ms,
+                buckets,
+                scratch,
+            });
         }
         if !errors.is_empty() {
             return Err(errors);
