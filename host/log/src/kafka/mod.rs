@@ -7,6 +7,7 @@ mod admin;
 mod append;
 mod client;
 mod config;
+mod coordinator;
 mod errors;
 mod inputs;
 mod logging;
@@ -29,6 +30,7 @@ pub use config::{GroupProtocol, KafkaConfig, Mechanism, Sasl, Tls};
 
 use self::append::Appender;
 use self::client::{Client, Kind};
+use self::coordinator::Coordinators;
 use self::read::Fetchers;
 use self::topics::TopicCache;
 use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
@@ -50,6 +52,7 @@ pub struct KafkaLog {
 struct Shared {
     config: KafkaConfig,
     admin: Client,
+    coordinators: Coordinators,
     topics: TopicCache,
 }
 
@@ -60,7 +63,7 @@ impl KafkaLog {
     /// [`bulkhead_core::code::Code::ConfigInvalid`] where the Kafka client does not accept a setting.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let admin = Client::new(Kind::Admin, &config::admin(&config))?;
-        let shared = Shared { config, admin, topics: TopicCache::default() };
+        let shared = Shared { config, admin, coordinators: Coordinators::default(), topics: TopicCache::default() };
         Ok(Self { shared: Arc::new(shared), appender: Arc::default(), fetchers: Arc::default() })
     }
 }
@@ -102,11 +105,12 @@ impl Log for KafkaLog {
     }
 
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
-        offsets::committed(&self.shared.admin, group.as_str(), &names(topics))
+        offsets::committed(&self.shared, group.as_str(), &names(topics))
     }
 
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError> {
-        admin::delete_group(&self.shared.admin, group.as_str())
+        let delete = |client: &Client| admin::delete_group(client, group.as_str());
+        self.shared.coordinators.ask(&self.shared.config, delete)
     }
 
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {

@@ -2,6 +2,7 @@
 //!
 //! Must never: report a position that an open transaction may still change.
 
+use super::Shared;
 use super::admin::{ADMIN_TIMEOUT, Shape, shapes};
 use super::client::Client;
 use super::errors::{GONE, meaning};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 /// How long positions that a transaction still holds are waited for: a little above the transaction timeout of a writer that vanished,
 /// with the broker's own delay in aborting it.
 const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a group's coordinator may take to say positions before another is looked for.
+const POSITIONS_TIMEOUT: Duration = Duration::from_secs(5);
 const STABLE_POLL: Duration = Duration::from_millis(50);
 
 /// How long a partition's leader may take to learn that it is one.
@@ -129,17 +132,21 @@ fn led_ends(client: &Client, topics: &[&str], shapes: &[Option<Shape>]) -> Resul
 }
 
 /// The group's positions as they are now; an element's error says where one is not stable.
-pub(super) fn positions(client: &Client, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
+pub(super) fn positions(shared: &Shared, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
     if partitions.len() == 0 {
         return Ok(Vec::new());
     }
+    shared.coordinators.ask(&shared.config, |client| ask_positions(client, group, partitions))
+}
+
+fn ask_positions(client: &Client, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
     let name = c_name(group);
     let doing = format!("asking for the positions of group {group}");
     // SAFETY: the question is ours and destroyed once, after the request has copied it; the result lives as long as the event.
     unsafe {
         let question = rd::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), partitions.as_ptr());
         let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        let event = client.request(&doing, api, ADMIN_TIMEOUT, |rk, options, queue| {
+        let event = client.request(&doing, api, POSITIONS_TIMEOUT, |rk, options, queue| {
             let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
             let mut list = [question];
             rd::rd_kafka_ListConsumerGroupOffsets(rk, list.as_mut_ptr(), 1, options, queue);
@@ -172,14 +179,14 @@ pub(super) fn is_unstable(partition: &Partition) -> bool {
 }
 
 /// The group's position in every partition of each topic, with open transactions waited for.
-pub(super) fn committed(client: &Client, group: &str, topics: &[&str]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
-    let shapes = shapes(client, topics)?;
+pub(super) fn committed(shared: &Shared, group: &str, topics: &[&str]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
+    let shapes = shapes(&shared.admin, topics)?;
     let mut asked = Partitions::new();
     for (topic, shape) in topics.iter().zip(&shapes) {
         let count = shape.as_ref().map_or(0, |shape| shape.partitions);
         (0..count).for_each(|partition| asked.add(topic, partition, i64::from(rd::RD_KAFKA_OFFSET_INVALID)));
     }
-    let found = stable(client, group, &asked)?;
+    let found = stable(shared, group, &asked)?;
     let position = |topic: &str, partition| {
         let found = found.iter().find(|found| found.topic == topic && found.partition == partition);
         found.map(|found| found.offset).filter(|offset| *offset >= 0)
@@ -191,10 +198,10 @@ pub(super) fn committed(client: &Client, group: &str, topics: &[&str]) -> Result
     Ok(topics.iter().zip(&shapes).map(of).collect())
 }
 
-fn stable(client: &Client, group: &str, asked: &Partitions) -> Result<Vec<Partition>, LogError> {
+fn stable(shared: &Shared, group: &str, asked: &Partitions) -> Result<Vec<Partition>, LogError> {
     let until = Instant::now() + STABLE_TIMEOUT;
     loop {
-        let found = positions(client, group, asked)?;
+        let found = positions(shared, group, asked)?;
         let Some(failed) = found.iter().find(|found| found.error != 0 && !GONE.contains(&found.error)) else {
             return Ok(found);
         };

@@ -186,7 +186,7 @@ impl KafkaReader {
         }
         let sources: Vec<Source> =
             partitions.iter().filter_map(|found| self.inputs.source(&found.topic, found.partition)).collect();
-        match start::positions(&self.shared.admin, &self.client, &self.inputs, &sources) {
+        match start::positions(&self.shared, &self.client, &self.inputs, &sources) {
             Ok(positions) => {
                 self.pending = None;
                 let at =

@@ -2,6 +2,7 @@
 //!
 //! Must never: start a partition that had a position from anywhere else.
 
+use super::Shared;
 use super::client::Client;
 use super::inputs::Inputs;
 use super::native::{NativeError, Partition, Partitions, Queue, describe};
@@ -33,7 +34,7 @@ impl From<LogError> for NotYet {
 
 /// A position for each of these partitions, committed.
 pub(super) fn positions(
-    admin: &Client,
+    shared: &Shared,
     member: &Client,
     inputs: &Inputs,
     sources: &[Source],
@@ -43,7 +44,7 @@ pub(super) fn positions(
         asked.add(inputs.topic(*source), source.partition, i64::from(rd::RD_KAFKA_OFFSET_INVALID));
     }
     let mut positions = HashMap::new();
-    for found in offsets::positions(admin, inputs.group(), &asked)? {
+    for found in offsets::positions(shared, inputs.group(), &asked)? {
         let Some(source) = inputs.source(&found.topic, found.partition) else { continue };
         if is_unstable(&found) {
             return Err(NotYet::Unstable);
@@ -64,7 +65,7 @@ pub(super) fn positions(
         return Err(LogError::new(Code::OffsetLost, text).into());
     }
     if !new.is_empty() {
-        let first = first_positions(admin, inputs, &new)?;
+        let first = first_positions(&shared.admin, inputs, &new)?;
         commit(member, inputs, &first)?;
         positions.extend(first);
     }
