@@ -3,6 +3,9 @@
 //! librdkafka keeps a coordinator that it has once found for as long as it goes on being asked for it, also when the group has moved to
 //! another broker since. After a broker died and came back, every question of one client went unanswered for good, and the pipeline's
 //! group with it stood still. A fresh client has to look the coordinator up.
+//!
+//! Known and not solved: to a broker's answer that it is not the group's coordinator, librdkafka 2.12 reacts by a message to the client's own
+//! group, which this one has not, and the process crashes. Workers start again from what is committed.
 //! Must never: end a client that somebody still asks.
 
 use super::client::{Client, Kind};
