@@ -24,12 +24,16 @@ static KAFKA: LazyLock<Kafka> = LazyLock::new(|| {
     kafka
 });
 
-fn config(user: &str, password: &str, group_protocol: GroupProtocol) -> KafkaConfig {
-    let mut config = KafkaConfig::new(KAFKA.bootstrap());
+fn config(kafka: &Kafka, user: &str, password: &str) -> KafkaConfig {
+    let mut config = KafkaConfig::new(kafka.bootstrap());
     config.sasl =
         Some(Sasl { mechanism: Mechanism::ScramSha512, user: user.to_owned(), password: password.to_owned() });
-    config.group_protocol = group_protocol;
     config
+}
+
+/// The log as a worker sees it that joins its groups so.
+fn by(group_protocol: GroupProtocol) -> Arc<dyn Log> {
+    open(KafkaConfig { group_protocol, ..config(&KAFKA, "worker", "worker-pw") })
 }
 
 fn open(config: KafkaConfig) -> Arc<dyn Log> {
@@ -39,7 +43,7 @@ fn open(config: KafkaConfig) -> Arc<dyn Log> {
 mod consumer {
     use super::*;
 
-    static LOG: LazyLock<Arc<dyn Log>> = LazyLock::new(|| open(config("worker", "worker-pw", GroupProtocol::Consumer)));
+    static LOG: LazyLock<Arc<dyn Log>> = LazyLock::new(|| by(GroupProtocol::Consumer));
 
     bulkhead_log::conformance!(Arc::clone(&LOG));
 }
@@ -47,7 +51,7 @@ mod consumer {
 mod classic {
     use super::*;
 
-    static LOG: LazyLock<Arc<dyn Log>> = LazyLock::new(|| open(config("worker", "worker-pw", GroupProtocol::Classic)));
+    static LOG: LazyLock<Arc<dyn Log>> = LazyLock::new(|| by(GroupProtocol::Classic));
 
     bulkhead_log::conformance!(Arc::clone(&LOG));
 }
@@ -63,10 +67,7 @@ fn what_is_kept_until_it_is_deleted_outlives_the_brokers_retention() {
         ("log.segment.delete.delay.ms", "0"),
     ];
     let kafka = Kafka::try_start_set(1, &settings).expect("a broker");
-    let mut config = KafkaConfig::new(kafka.bootstrap());
-    let (user, password) = (ADMIN_USER.to_owned(), ADMIN_PASSWORD.to_owned());
-    config.sasl = Some(Sasl { mechanism: Mechanism::ScramSha512, user, password });
-    let log = open(config);
+    let log = open(config(&kafka, ADMIN_USER, ADMIN_PASSWORD));
     let scope = TenantScope::assume("acme".parse().unwrap());
     let make = |name: &str, keep| {
         let topic = scope.topic(&name.parse().unwrap());

@@ -10,7 +10,7 @@ use super::Shared;
 use super::client::Client;
 use super::errors::{FENCED, GONE, MEMBER_FENCED, log_error, meaning};
 use super::member::{Member, Metadata};
-use super::native::{ErrorCode, NativeError, code, fatal_error, millis};
+use super::native::{ErrorCode, NativeError, Partitions, code, fatal_error, millis};
 use super::opening;
 use super::produce::{QUEUE_FULL, Targets};
 use super::stall;
@@ -195,16 +195,7 @@ impl KafkaWriter {
             let until = until.min(Instant::now() + POSITIONS_TIMEOUT);
             loop {
                 let left = until.saturating_duration_since(Instant::now());
-                // SAFETY: all three are live; list and metadata are copied.
-                let sent = unsafe {
-                    NativeError::take(rd::rd_kafka_send_offsets_to_transaction(
-                        self.client.rk(),
-                        list.as_ptr(),
-                        metadata.as_ptr(),
-                        millis(left.min(STALL_CHECK)),
-                    ))
-                };
-                let Err(error) = sent else { break };
+                let Err(error) = self.send_group(&list, &metadata, left.min(STALL_CHECK)) else { break };
                 let waits = error.retriable && !MEMBER_FENCED.contains(&error.code) && left > STALL_CHECK;
                 if !waits {
                     return Err(self.positions_failed(i, member, &positions[i], &error));
@@ -216,6 +207,19 @@ impl KafkaWriter {
             }
         }
         Ok(())
+    }
+
+    /// Hands over one group's positions.
+    fn send_group(&self, list: &Partitions, metadata: &Metadata, wait: Duration) -> Result<(), NativeError> {
+        // SAFETY: all three are live; list and metadata are copied.
+        unsafe {
+            NativeError::take(rd::rd_kafka_send_offsets_to_transaction(
+                self.client.rk(),
+                list.as_ptr(),
+                metadata.as_ptr(),
+                millis(wait),
+            ))
+        }
     }
 
     fn positions_failed(
