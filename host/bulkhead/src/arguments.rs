@@ -6,7 +6,7 @@ use bulkhead_bucket::BucketsConfig;
 use bulkhead_core::name::TenantId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// First argument of the hidden compiler role.
 pub(crate) const COMPILER: &str = "compiler";
@@ -103,6 +103,13 @@ pub(crate) struct WorkerArguments {
     /// Bytes of all instances' scratch files together, each counted with its limit; an instance that finds none left waits
     #[arg(long, default_value_t = bulkhead_core::limits::SCRATCH_WORKER_BYTES, env = "BULKHEAD_SCRATCH_BYTES_MAX")]
     pub(crate) scratch_bytes_max: u64,
+}
+
+impl WorkerArguments {
+    /// Where buckets are, of a host with this data folder.
+    pub(crate) fn buckets_in(&self, data_dir: &Path) -> BucketsConfig {
+        self.buckets.clone().unwrap_or_else(|| BucketsConfig::Folder(data_dir.join("buckets")))
+    }
 }
 
 /// Which log records live in.

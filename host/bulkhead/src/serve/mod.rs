@@ -12,7 +12,7 @@ use crate::client::{Client, TokenSource};
 use crate::worker::Worker;
 use anyhow::{Context, bail};
 use axum::Router;
-use bulkhead_bucket::{Buckets, BucketsConfig};
+use bulkhead_bucket::Buckets;
 use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, Role as TokenRole};
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
@@ -162,12 +162,10 @@ fn alone(arguments: &WorkerArguments, token: &Path) -> anyhow::Result<Client> {
 /// The buckets that control clears. A worker in this process keeps them in the data folder where nothing is said; for control alone, that
 /// would be another folder than the workers'.
 fn buckets(arguments: &ServeArguments) -> anyhow::Result<Option<Buckets>> {
-    let told = match &arguments.worker.buckets {
-        None if arguments.role == Role::Control => return Ok(None),
-        told => told.clone(),
-    };
-    let config = told.unwrap_or_else(|| BucketsConfig::Folder(arguments.data_dir.join("buckets")));
-    Buckets::open(&config).map(Some).map_err(anyhow::Error::msg)
+    if arguments.role == Role::Control && arguments.worker.buckets.is_none() {
+        return Ok(None);
+    }
+    Buckets::open(&arguments.worker.buckets_in(&arguments.data_dir)).map(Some).map_err(anyhow::Error::msg)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

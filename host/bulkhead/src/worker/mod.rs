@@ -10,7 +10,7 @@ mod memory;
 use crate::arguments::WorkerArguments;
 use crate::client::Client;
 use anyhow::Context;
-use bulkhead_bucket::{Buckets, BucketsConfig};
+use bulkhead_bucket::Buckets;
 use bulkhead_core::assignment::WorkerReport;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
@@ -75,8 +75,7 @@ impl Worker {
         if let Some(threads) = arguments.executor_threads {
             config.executor_threads = threads.max(1);
         }
-        let buckets = arguments.buckets.clone().unwrap_or_else(|| BucketsConfig::Folder(data_dir.join("buckets")));
-        let buckets = Buckets::open(&buckets).map_err(anyhow::Error::msg)?;
+        let buckets = Buckets::open(&arguments.buckets_in(data_dir)).map_err(anyhow::Error::msg)?;
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();
         let logs = TenantLogs::default();
