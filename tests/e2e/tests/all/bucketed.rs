@@ -1,9 +1,9 @@
 //! Stages that reach buckets by themselves, on a real S3 server that goes away and comes back, with the process killed in between.
 
-use crate::shared::{Guests, refused};
+use crate::shared::{Guests, refused, with_buckets};
 use anyhow::{Result, ensure};
-use bulkhead_test_services::{S3, S3_PASSWORD, S3_USER};
-use bulkhead_testbed::{Host, Read, Serve, Status, Tenant, until};
+use bulkhead_test_services::S3;
+use bulkhead_testbed::{Host, Read, Status, Tenant, until};
 use std::collections::BTreeSet;
 
 const RECORDS: usize = 600;
@@ -41,9 +41,7 @@ fn values(tenant: &Tenant, topic: &str) -> Result<Vec<String>> {
 #[test]
 fn nothing_is_lost_while_the_bucket_is_away_and_the_pipeline_goes_on_when_it_is_back() -> Result<()> {
     let mut s3 = S3::start()?;
-    let serve = Serve::all().argument("--buckets").argument(s3.buckets());
-    let serve = serve.variable("AWS_ACCESS_KEY_ID", S3_USER).variable("AWS_SECRET_ACCESS_KEY", S3_PASSWORD);
-    let mut host = Host::start(serve)?;
+    let mut host = Host::start(with_buckets(&s3))?;
     let tenant = host.tenant("acme")?;
     tenant.upload("bucketed", "v1", bulkhead_test_guests::wasm("bucketed"))?;
     tenant.topics("p")?;

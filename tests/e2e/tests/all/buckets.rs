@@ -1,9 +1,9 @@
 //! Declared bucket outputs through the binary: Parquet on a real S3 server, with processes killed and the server away in between.
 
-use crate::shared::{Guests, refused};
+use crate::shared::{Guests, refused, with_buckets};
 use anyhow::{Context, Result, ensure};
-use bulkhead_test_services::{S3, S3_PASSWORD, S3_USER};
-use bulkhead_testbed::{Host, Line, Serve, Tenant, until};
+use bulkhead_test_services::S3;
+use bulkhead_testbed::{Host, Line, Tenant, until};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::collections::BTreeMap;
@@ -89,9 +89,7 @@ fn feed(tenant: &Tenant, numbers: std::ops::Range<u64>) -> Result<()> {
 #[test]
 fn each_row_is_in_one_object_when_processes_are_killed_and_the_server_is_away() -> Result<()> {
     let mut s3 = S3::start()?;
-    let serve = Serve::all().argument("--buckets").argument(s3.buckets());
-    let serve = serve.variable("AWS_ACCESS_KEY_ID", S3_USER).variable("AWS_SECRET_ACCESS_KEY", S3_PASSWORD);
-    let mut host = Host::start(serve)?;
+    let mut host = Host::start(with_buckets(&s3))?;
     let tenant = host.tenant("acme")?;
     tenant.upload_guests()?;
     tenant.create_topic("p-in", PARTITIONS)?;

@@ -6,10 +6,11 @@
 //! The sample's flights; with [`ALL`], which `cargo xtask bench delays` sets, those of the whole year.
 //! Must never: let the answer hang on how fast the machine is: nothing is called idle before the last flight has its place.
 
+use crate::shared::with_buckets;
 use anyhow::{Context, Result, bail, ensure};
 use bulkhead_example_data::{Record, Source, departures, expected};
-use bulkhead_test_services::{S3, S3_PASSWORD, S3_USER};
-use bulkhead_testbed::{Host, Line, Read, Serve, Status, Tenant, root, stage, until};
+use bulkhead_test_services::S3;
+use bulkhead_testbed::{Host, Line, Read, Status, Tenant, root, stage, until};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::collections::BTreeMap;
@@ -141,7 +142,7 @@ fn text<'a>(columns: impl Iterator<Item = (&'a str, &'a Field)>) -> Result<(Stri
 }
 
 /// Gives each burst to the pipeline, with its fault.
-fn feed(host: &mut Host, s3: &mut S3, tenant: &Tenant, flights: &[Record]) -> Result<()> {
+fn feed(host: &mut Host, s3: &mut S3, tenant: &Tenant, flights: &[Record], away_for: Duration) -> Result<()> {
     let size = flights.len().div_ceil(BURSTS);
     for (number, burst) in flights.chunks(size).enumerate() {
         let fault = FAULTS.iter().find(|(at, _)| *at == number).map(|(_, fault)| *fault);
@@ -162,10 +163,8 @@ fn feed(host: &mut Host, s3: &mut S3, tenant: &Tenant, flights: &[Record]) -> Re
             Some(Fault::Away | Fault::AwayAndKilled) => {
                 let away = |status: &Status| status.code.as_deref() == Some("BH0320");
                 tenant.wait_status(PIPELINE, "the bucket to be called away", away)?;
-                if std::env::var_os(ALL).is_some() {
-                    // How long it is away is what is asked for; nothing is expected at its end.
-                    std::thread::sleep(AWAY.saturating_sub(stopped.elapsed()));
-                }
+                // How long it is away is what is asked for; nothing is expected at its end.
+                std::thread::sleep(away_for.saturating_sub(stopped.elapsed()));
             }
         }
         if matches!(fault, Some(Fault::KilledAtOnce | Fault::KilledMidway | Fault::AwayAndKilled)) {
@@ -212,21 +211,22 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], wanted: &[T]) {
 #[test]
 fn each_hour_is_in_the_topic_and_the_table_once_when_processes_are_killed_and_the_server_is_away() -> Result<()> {
     let mut s3 = S3::start()?;
-    let serve = Serve::all().argument("--buckets").argument(s3.buckets());
-    let serve = serve.variable("AWS_ACCESS_KEY_ID", S3_USER).variable("AWS_SECRET_ACCESS_KEY", S3_PASSWORD);
-    let mut host = Host::start(serve)?;
+    let mut host = Host::start(with_buckets(&s3))?;
     let tenant = host.tenant("acme")?;
     tenant.upload("flights-delays", "v1", std::fs::read(stage("flights-delays")?)?)?;
     for topic in ["departures", "delays", "delays-late"] {
         tenant.create_topic(topic, PARTITIONS)?;
     }
     tenant.create_topic("delays-dead", 1)?;
-    let source = std::env::var_os(ALL).map_or(Source::Sample, |archive| Source::Archive(archive.into()));
+    let (source, away_for) = match std::env::var_os(ALL) {
+        Some(archive) => (Source::Archive(archive.into()), AWAY),
+        None => (Source::Sample, Duration::ZERO),
+    };
     let flights: Vec<Record> = departures(&source)?.collect::<Result<_>>()?;
     let object_rows = flights.len() / 100;
     // No restart takes an hour, so no hour is given out early because nothing came.
     tenant.apply(PIPELINE, manifest(3600, object_rows)?)?;
-    feed(&mut host, &mut s3, &tenant, &flights)?;
+    feed(&mut host, &mut s3, &tenant, &flights, away_for)?;
     let input = tenant.read_all("departures")?;
     assert_eq!(input.len(), flights.len(), "every flight was written once");
     wait_done(&tenant, &input)?;

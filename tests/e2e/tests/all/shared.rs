@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use bulkhead_test_guests::wasm;
+use bulkhead_test_services::{S3, S3_PASSWORD, S3_USER};
 use bulkhead_testbed::{Host, Line, Refused, Serve, Status, Tenant, until};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,6 +24,12 @@ pub(crate) fn host() -> Result<Arc<Host>> {
     host.admin()?.create_tenant(STRANGER)?;
     *shared = Arc::downgrade(&host);
     Ok(host)
+}
+
+/// A host that keeps its buckets on this server.
+pub(crate) fn with_buckets(s3: &S3) -> Serve {
+    let serve = Serve::all().argument("--buckets").argument(s3.buckets());
+    serve.variable("AWS_ACCESS_KEY_ID", S3_USER).variable("AWS_SECRET_ACCESS_KEY", S3_PASSWORD)
 }
 
 /// Pipelines of one guest each: topics `NAME-in`, `NAME-out` and `NAME-dead` of one partition.
