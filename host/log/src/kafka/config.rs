@@ -189,6 +189,19 @@ pub(super) fn fetcher(config: &KafkaConfig) -> Properties {
     with_own(properties, config, "consumer")
 }
 
+/// Asks for the positions of a group, whatever protocol its members use, without becoming one.
+pub(super) fn asker(config: &KafkaConfig, group: &str) -> Properties {
+    let mut properties = common(config);
+    properties.extend(pairs(&[
+        ("group.id", group),
+        ("group.protocol", "classic"),
+        ("enable.auto.commit", "false"),
+        // Positions that an open transaction may change are waited for.
+        ("isolation.level", "read_committed"),
+    ]));
+    with_own(properties, config, "consumer")
+}
+
 fn producer(config: &KafkaConfig) -> Properties {
     let mut properties = common(config);
     let (message, batch) = (MESSAGE_BYTES.to_string(), BATCH_BYTES.to_string());

@@ -7,8 +7,8 @@ mod admin;
 mod append;
 mod client;
 mod config;
-mod coordinator;
 mod errors;
+mod groups;
 mod inputs;
 mod logging;
 mod member;
@@ -30,7 +30,7 @@ pub use config::{GroupProtocol, KafkaConfig, Mechanism, Sasl, Tls};
 
 use self::append::Appender;
 use self::client::{Client, Kind};
-use self::coordinator::Coordinators;
+use self::groups::Groups;
 use self::read::Fetchers;
 use self::topics::TopicCache;
 use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
@@ -52,7 +52,7 @@ pub struct KafkaLog {
 struct Shared {
     config: KafkaConfig,
     admin: Client,
-    coordinators: Coordinators,
+    groups: Groups,
     topics: TopicCache,
 }
 
@@ -63,7 +63,7 @@ impl KafkaLog {
     /// [`bulkhead_core::code::Code::ConfigInvalid`] where the Kafka client does not accept a setting.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let admin = Client::new(Kind::Admin, &config::admin(&config))?;
-        let shared = Shared { config, admin, coordinators: Coordinators::default(), topics: TopicCache::default() };
+        let shared = Shared { config, admin, groups: Groups::default(), topics: TopicCache::default() };
         Ok(Self { shared: Arc::new(shared), appender: Arc::default(), fetchers: Arc::default() })
     }
 }
@@ -109,8 +109,9 @@ impl Log for KafkaLog {
     }
 
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError> {
-        let delete = |client: &Client| admin::delete_group(client, group.as_str());
-        self.shared.coordinators.ask(&self.shared.config, delete)
+        // A client of its own: one that keeps being asked keeps the coordinator that it once found, also when the group has moved.
+        let client = Client::new(Kind::Admin, &config::admin(&self.shared.config))?;
+        admin::delete_group(&client, group.as_str())
     }
 
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {

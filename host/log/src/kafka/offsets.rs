@@ -6,20 +6,16 @@ use super::Shared;
 use super::admin::{ADMIN_TIMEOUT, Shape, shapes};
 use super::client::Client;
 use super::errors::{GONE, meaning};
-use super::native::{NativeError, Partition, Partitions, c_name, code, describe, read_partition, read_partitions};
+use super::native::{NativeError, Partition, Partitions, describe, read_partition};
 use crate::LogError;
 use bulkhead_core::code::Code;
 use rdkafka::bindings as rd;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long positions that a transaction still holds are waited for: a little above the transaction timeout of a writer that vanished,
-/// with the broker's own delay in aborting it.
-const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a group's coordinator may take to say positions before another is looked for.
-const POSITIONS_TIMEOUT: Duration = Duration::from_secs(5);
-const STABLE_POLL: Duration = Duration::from_millis(50);
+/// How long positions are waited for that a transaction still holds: a little above the transaction timeout of a writer that vanished, with
+/// the broker's own delay in aborting it.
+pub(super) const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a partition's leader may take to learn that it is one.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -131,53 +127,6 @@ fn led_ends(client: &Client, topics: &[&str], shapes: &[Option<Shape>]) -> Resul
     Ok((found, all))
 }
 
-/// The group's positions as they are now; an element's error says where one is not stable.
-pub(super) fn positions(shared: &Shared, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
-    if partitions.len() == 0 {
-        return Ok(Vec::new());
-    }
-    shared.coordinators.ask(&shared.config, |client| ask_positions(client, group, partitions))
-}
-
-fn ask_positions(client: &Client, group: &str, partitions: &Partitions) -> Result<Vec<Partition>, LogError> {
-    let name = c_name(group);
-    let doing = format!("asking for the positions of group {group}");
-    // SAFETY: the question is ours and destroyed once, after the request has copied it; the result lives as long as the event.
-    unsafe {
-        let question = rd::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), partitions.as_ptr());
-        let api = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        let event = client.request(&doing, api, POSITIONS_TIMEOUT, |rk, options, queue| {
-            let _ = NativeError::take(rd::rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
-            let mut list = [question];
-            rd::rd_kafka_ListConsumerGroupOffsets(rk, list.as_mut_ptr(), 1, options, queue);
-        });
-        rd::rd_kafka_ListConsumerGroupOffsets_destroy(question);
-        let event = event?;
-        let mut count = 0;
-        let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.as_ptr());
-        let groups = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
-        if count == 0 {
-            return Err(LogError::new(Code::LogUnavailable, format!("{doing}: an empty answer")));
-        }
-        match NativeError::look(rd::rd_kafka_group_result_error(*groups)) {
-            Some(error) if error.code == code(E::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) => Ok(none(partitions)),
-            Some(error) if error.code != 0 => Err(client.error(&doing, &error)),
-            _ => Ok(read_partitions(rd::rd_kafka_group_result_partitions(*groups))),
-        }
-    }
-}
-
-fn none(partitions: &Partitions) -> Vec<Partition> {
-    let unset =
-        |partition: Partition| Partition { offset: i64::from(rd::RD_KAFKA_OFFSET_INVALID), error: 0, ..partition };
-    partitions.read().into_iter().map(unset).collect()
-}
-
-/// Whether an open transaction may still change this position.
-pub(super) fn is_unstable(partition: &Partition) -> bool {
-    partition.error == code(E::RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
-}
-
 /// The group's position in every partition of each topic, with open transactions waited for.
 pub(super) fn committed(shared: &Shared, group: &str, topics: &[&str]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
     let shapes = shapes(&shared.admin, topics)?;
@@ -186,7 +135,11 @@ pub(super) fn committed(shared: &Shared, group: &str, topics: &[&str]) -> Result
         let count = shape.as_ref().map_or(0, |shape| shape.partitions);
         (0..count).for_each(|partition| asked.add(topic, partition, i64::from(rd::RD_KAFKA_OFFSET_INVALID)));
     }
-    let found = stable(shared, group, &asked)?;
+    let found = shared.groups.positions(&shared.config, group, &asked, STABLE_TIMEOUT)?;
+    if let Some(failed) = found.iter().find(|found| found.error != 0 && !GONE.contains(&found.error)) {
+        let doing = format!("asking for the position of group {group} in topic {}", failed.topic);
+        return Err(LogError::new(meaning(failed.error), format!("{doing}: {}", describe(failed.error))));
+    }
     let position = |topic: &str, partition| {
         let found = found.iter().find(|found| found.topic == topic && found.partition == partition);
         found.map(|found| found.offset).filter(|offset| *offset >= 0)
@@ -196,19 +149,4 @@ pub(super) fn committed(shared: &Shared, group: &str, topics: &[&str]) -> Result
         (0..count).map(|partition| position(topic, partition)).collect()
     };
     Ok(topics.iter().zip(&shapes).map(of).collect())
-}
-
-fn stable(shared: &Shared, group: &str, asked: &Partitions) -> Result<Vec<Partition>, LogError> {
-    let until = Instant::now() + STABLE_TIMEOUT;
-    loop {
-        let found = positions(shared, group, asked)?;
-        let Some(failed) = found.iter().find(|found| found.error != 0 && !GONE.contains(&found.error)) else {
-            return Ok(found);
-        };
-        if !is_unstable(failed) || Instant::now() >= until {
-            let doing = format!("asking for the position of group {group} in topic {}", failed.topic);
-            return Err(LogError::new(meaning(failed.error), format!("{doing}: {}", describe(failed.error))));
-        }
-        std::thread::sleep(STABLE_POLL);
-    }
 }

@@ -12,6 +12,7 @@ use super::inputs::Inputs;
 use super::member::Member;
 use super::messages::{Message, Scratch};
 use super::native::{NativeError, Partition, Partitions, Queue, code, fatal_error};
+use super::offsets::STABLE_TIMEOUT;
 use super::partition::Owned;
 use super::start::{self, NotYet};
 use super::{config, topics};
@@ -40,8 +41,7 @@ const DOUBT: [Duration; 5] = [
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A subscription names topics, not partitions.
 const ANY_PARTITION: i32 = -1;
-/// Pauses between attempts to learn the positions of new partitions.
-const UNSTABLE_RETRY: Duration = Duration::from_millis(50);
+/// The pause between attempts to learn the positions of new partitions.
 const FAILED_RETRY: Duration = Duration::from_millis(500);
 
 /// A group's reader.
@@ -63,7 +63,7 @@ pub(super) struct KafkaReader {
 
 /// A change of the assignment that librdkafka waits to see answered.
 enum Pending {
-    Assign { partitions: Vec<Partition>, retry: Instant },
+    Assign { partitions: Vec<Partition>, since: Instant, retry: Instant },
     Revoke { partitions: Vec<Partition>, waiting: BTreeSet<Source> },
 }
 
@@ -75,6 +75,7 @@ impl KafkaReader {
             partitions += shape.ok_or_else(|| topics::gone(name))?.partitions as usize;
         }
         let client = Arc::new(Client::new(Kind::Member, &config::member(&shared.config, &inputs.spec, partitions))?);
+        shared.groups.joined(inputs.group(), &client);
         let waker = Arc::new(Waker::default());
         let names = inputs.spec.inputs.iter().map(|input| input.topic.clone()).collect();
         let member = Arc::new(Member::new(inputs.spec.group.clone(), names, Arc::clone(&client)));
@@ -175,12 +176,14 @@ impl KafkaReader {
         if self.pending.is_none() {
             let Some(change) = self.client.told().rebalances.lock().pop_front() else { return Ok(None) };
             if change.assign {
-                self.pending = Some(Pending::Assign { partitions: change.partitions, retry: Instant::now() });
+                let now = Instant::now();
+                self.pending = Some(Pending::Assign { partitions: change.partitions, since: now, retry: now });
             } else {
                 return self.revoked(change.partitions, change.lost);
             }
         }
-        let Some(Pending::Assign { partitions, retry }) = &self.pending else { return Ok(None) };
+        let Some(Pending::Assign { partitions, since, retry }) = &self.pending else { return Ok(None) };
+        let waited = since.elapsed();
         if Instant::now() < *retry {
             return Ok(None);
         }
@@ -199,7 +202,10 @@ impl KafkaReader {
                 self.answer(true, &Partitions::new())?;
                 Ok(None)
             }
-            Err(NotYet::Unstable) => self.later(UNSTABLE_RETRY, Ok(None)),
+            // The transaction of a worker that vanished may still hold them, which is nobody's trouble yet.
+            Err(NotYet::Failed(error)) if error.code == Code::LogUnavailable && waited < STABLE_TIMEOUT => {
+                self.later(FAILED_RETRY, Ok(None))
+            }
             Err(NotYet::Failed(error)) => self.later(FAILED_RETRY, Err(error)),
         }
     }

@@ -4,9 +4,10 @@
 
 use super::Shared;
 use super::client::Client;
+use super::groups;
 use super::inputs::Inputs;
 use super::native::{NativeError, Partition, Partitions, Queue, describe};
-use super::offsets::{self, EARLIEST, LATEST, is_unstable};
+use super::offsets::{self, EARLIEST, LATEST};
 use crate::{LogError, Source};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::Start;
@@ -14,13 +15,14 @@ use rdkafka::bindings as rd;
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// How long the group's coordinator may take to say positions before the reader looks at its group again. An open transaction that may
+/// change one is waited for as well.
+const POSITIONS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the group's coordinator may take to store first positions.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there are no positions yet.
 pub(super) enum NotYet {
-    /// A transaction may still change one: ask again soon.
-    Unstable,
     /// The group went on without this member, which learns of it at its next poll.
     Expelled,
     Failed(LogError),
@@ -44,11 +46,8 @@ pub(super) fn positions(
         asked.add(inputs.topic(*source), source.partition, i64::from(rd::RD_KAFKA_OFFSET_INVALID));
     }
     let mut positions = HashMap::new();
-    for found in offsets::positions(shared, inputs.group(), &asked)? {
+    for found in groups::ask(member, inputs.group(), &asked, POSITIONS_TIMEOUT)? {
         let Some(source) = inputs.source(&found.topic, found.partition) else { continue };
-        if is_unstable(&found) {
-            return Err(NotYet::Unstable);
-        }
         check(&found, "asking for its position")?;
         if found.offset >= 0 {
             positions.insert(source, found.offset);
