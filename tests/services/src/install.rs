@@ -83,6 +83,21 @@ pub fn s3() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The folder of PostgreSQL's programs, of the newest release that is installed.
+///
+/// # Errors
+/// Where there is none: it is a package of the system, which `cargo xtask setup` installs.
+pub fn postgres() -> Result<PathBuf> {
+    let releases = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = releases
+        .filter_map(|release| Some((release.file_name().to_str()?.parse::<u32>().ok()?, release.path().join("bin"))))
+        .filter(|(_, programs)| programs.join("initdb").exists())
+        .max();
+    let (release, programs) = newest.context("these tests need PostgreSQL 15 or later (package postgresql)")?;
+    ensure!(release >= 15, "these tests need PostgreSQL 15 or later; there is {release} (package postgresql)");
+    Ok(programs)
+}
+
 fn install(home: &Path, version: &str) -> Result<()> {
     ensure_tool("mvn", "-version", "Maven, which fetches Kafka (package maven)")?;
     let partial = home.with_extension("partial");

@@ -40,6 +40,9 @@ pub(crate) enum Remedy {
 /// The oldest Java that Kafka's brokers and the peers' classes run on.
 const JAVA_VERSION_MIN: u32 = 17;
 
+/// The oldest PostgreSQL whose databases can sort as a language does, which the tests' does.
+const POSTGRES_VERSION_MIN: u32 = 15;
+
 /// All of them. Rust itself is not here: this program was built with it, as rust-toolchain.toml says.
 pub(crate) const ALL: &[Prerequisite] = &[
     Prerequisite {
@@ -114,6 +117,13 @@ pub(crate) const ALL: &[Prerequisite] = &[
         remedy: Remedy::Packages("golang"),
     },
     Prerequisite {
+        name: "PostgreSQL 15 or later",
+        needs: Needs::Everything,
+        why: "the tests keep metadata in it too",
+        present: postgres,
+        remedy: Remedy::Packages("postgresql"),
+    },
+    Prerequisite {
         name: "Python 3 with pip and venv",
         needs: Needs::Everything,
         why: "it fetches the real input of the tests, and the tool that makes up requests",
@@ -129,6 +139,13 @@ fn in_toolchain(path: &str) -> bool {
 fn sysroot() -> Option<PathBuf> {
     let said = program("rustc").folder(&root()).args(["--print", "sysroot"]).says()?;
     Some(PathBuf::from(said.trim()))
+}
+
+fn postgres() -> bool {
+    std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().any(|release| {
+        let number = release.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        number.is_some_and(|number| number >= POSTGRES_VERSION_MIN) && release.path().join("bin/initdb").exists()
+    })
 }
 
 fn java_version() -> Option<u32> {
