@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Run the examples on the embedded log, with real input, and leave the host running
     Demo(DemoArguments),
+    /// Prepare the database of control's metadata
+    #[command(subcommand)]
+    Database(DatabaseCommand),
     /// Mint a token with the issuer's key of a data folder
     Token(TokenArguments),
     /// Explain an error code
@@ -74,9 +77,36 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value_t = bulkhead_engine::CompileLimits::default().cpu_seconds, env = "BULKHEAD_COMPILE_CPU_S")]
     pub(crate) compile_cpu_s: u64,
     #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]
     pub(crate) worker: WorkerArguments,
+}
+
+/// Where control's metadata is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DatabaseArguments {
+    /// File with the address of PostgreSQL, postgres://ROLE:PASSWORD@HOST:5432/DATABASE, for the role that control logs in as; without
+    /// it, metadata is in the data folder
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_DATABASE_URL_FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// File with the same for the role that owns the tables, which then are made and brought up to date at the start
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_DATABASE_OWNER_URL_FILE", requires = "database_url_file")]
+    pub(crate) database_owner_url_file: Option<PathBuf>,
+    /// Seconds that a start waits for PostgreSQL
+    #[arg(long, default_value_t = 60, env = "BULKHEAD_DATABASE_WAIT_S")]
+    pub(crate) database_wait_s: u64,
+    /// Connections to PostgreSQL at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=1000), env = "BULKHEAD_DATABASE_CONNECTIONS_MAX")]
+    pub(crate) database_connections_max: u32,
+}
+
+/// See [`Command::Database`].
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DatabaseCommand {
+    /// Make control's tables on PostgreSQL, or bring them up to date, as the role that owns them
+    Migrate(DatabaseArguments),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -9,6 +9,7 @@ mod arguments;
 mod bench_pipeline;
 mod cli;
 mod client;
+mod database;
 mod demo;
 mod explain;
 mod logging;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Demo(demo) => demo::run(demo),
+        Command::Database(command) => database::run(&command),
         Command::Token(token) => token::run(&token),
         Command::Explain(explain) => explain::run(&explain),
         Command::Developer(command) => return cli::main(command),

@@ -11,6 +11,15 @@ use std::time::Duration;
 pub struct ControlConfig {
     /// Where metadata, keys and modules live. Made with mode 0700 where it is not there; one process at a time may use it.
     pub data_dir: PathBuf,
+    /// File that holds the address of PostgreSQL, with the role that the server logs in as and its password; without one, metadata is
+    /// in the data folder.
+    pub database_url_file: Option<PathBuf>,
+    /// File that holds the same with the role that owns the tables; where it is named, a start brings the schema up to date.
+    pub database_owner_url_file: Option<PathBuf>,
+    /// How long a start waits for PostgreSQL where that is away. Default 60 s.
+    pub database_wait: Duration,
+    /// Connections to PostgreSQL at most. Default 20.
+    pub database_connections_max: u32,
     /// The `iss` of tokens. Default `bulkhead`.
     pub issuer: String,
     /// The `aud` of tokens; a token for another audience is refused. Default `bulkhead`.
@@ -91,6 +100,10 @@ impl ControlConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            database_url_file: None,
+            database_owner_url_file: None,
+            database_wait: Duration::from_secs(60),
+            database_connections_max: 20,
             issuer: "bulkhead".to_owned(),
             audience: "bulkhead".to_owned(),
             token_life: Duration::from_secs(3_600),

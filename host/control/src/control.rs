@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
-use crate::store::{ANSWER_KEPT_MS, Leftover, StartOver, Store, now_ms};
+use crate::store::{ANSWER_KEPT_MS, Access, Leftover, Place, StartOver, Store, migrate, now_ms};
 use crate::token::{Issuer, IssuerConfig};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How often the metadata is asked for changes of other processes; one row each time.
+const HEAR_EVERY: Duration = Duration::from_millis(500);
 /// How often leftovers are looked at: workers leave a group within seconds.
 const PASS_EVERY: Duration = Duration::from_secs(1);
 /// Passes between two prunings of what grows: about once an hour.
@@ -53,7 +55,7 @@ impl Control {
     ) -> Result<Self, OpenError> {
         let folder = Folder::open(&config.data_dir)?;
         let issuer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
-        let store = Arc::new(Store::open(&folder.file("control.db")?).await?);
+        let store = Arc::new(Store::open(&place(&config, &folder)?).await?);
         let blobs = Blobs::local(&folder.dir("objects")?)?;
         let swept = blobs.sweep().await.map_err(|problem| {
             let cause = problem.cause.unwrap_or(problem.detail);
@@ -95,6 +97,23 @@ impl Control {
     /// buckets, forgets positions of those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
+        tokio::join!(self.passes(), self.hear());
+    }
+
+    /// Hears of changes that other processes have made.
+    async fn hear(&self) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(HEAR_EVERY) => {}
+            }
+            if let Err(problem) = self.store.hear().await {
+                tracing::debug!(code = %problem.code, cause = problem.cause, "the metadata does not answer; trying again");
+            }
+        }
+    }
+
+    async fn passes(&self) {
         let mut passes = 0_u64;
         loop {
             if let Err(problem) = self.pass(passes.is_multiple_of(PASSES_PER_PRUNE)).await {
@@ -159,6 +178,34 @@ impl Control {
         }
         Ok(true)
     }
+}
+
+/// Where metadata is.
+fn place(config: &ControlConfig, folder: &Folder) -> Result<Place, OpenError> {
+    match &config.database_url_file {
+        None => Ok(Place::File(folder.file("control.db")?)),
+        Some(_) => Ok(Place::Postgres(access(config)?)),
+    }
+}
+
+fn access(config: &ControlConfig) -> Result<Access, OpenError> {
+    let Some(server) = &config.database_url_file else {
+        return Err(OpenError::new(
+            Code::ConfigInvalid,
+            "name the file with the address of PostgreSQL: --database-url-file",
+        ));
+    };
+    let owner = config.database_owner_url_file.as_deref();
+    Access::read(server, owner, config.database_wait, config.database_connections_max)
+}
+
+/// Brings the schema of the metadata on PostgreSQL up to date as its owner, and lets the server's role read and write rows.
+///
+/// # Errors
+/// [`Code::ConfigInvalid`] where the config does not name both addresses; [`Code::DatabaseAway`], [`Code::DatabaseRefused`],
+/// [`Code::DatabaseRole`] and [`Code::SchemaNewer`].
+pub async fn migrate_database(config: &ControlConfig) -> Result<(), OpenError> {
+    migrate(&access(config)?).await
 }
 
 fn log_left(leftover: &Leftover, problem: &Problem) {

@@ -35,7 +35,7 @@ mod token;
 
 pub use api::{Access, RouteInfo, openapi, routes};
 pub use config::{ControlConfig, Quotas};
-pub use control::Control;
+pub use control::{Control, migrate_database};
 pub use folder::OpenError;
 pub use patient::{Connection, Patient};
 pub use token::{Grant, Issuer, IssuerConfig, MintError, Principal, Role, TOKEN_LIFE_MAX, UnknownRole};

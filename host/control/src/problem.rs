@@ -6,6 +6,7 @@
 //! Must never: show a cause, a physical name or anything of another tenant.
 
 use crate::port::Refusal;
+use crate::store::is_away;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
@@ -48,6 +49,12 @@ impl Problem {
 
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(Code::Conflict, detail)
+    }
+
+    /// The metadata database is away.
+    pub(crate) fn database_away(cause: &str) -> Self {
+        let detail = "the metadata database does not answer; what runs goes on running, try again in a moment";
+        Self { cause: Some(format!("metadata: {cause}")), ..Self::new(Code::DatabaseAway, detail) }
     }
 
     /// Many small errors in one problem.
@@ -152,6 +159,10 @@ impl From<Refusal> for Problem {
     }
 }
 
+/// What two transactions that get into each other's way are told. SQLite: busy, locked, and the same for a snapshot or a recovery.
+/// PostgreSQL: serialization failure, deadlock, lock not available.
+const BUSY: [&str; 7] = ["5", "6", "517", "261", "40001", "40P01", "55P03"];
+
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -161,6 +172,15 @@ impl From<sqlx::Error> for Problem {
                     cause: Some("no database connection in time".to_owned()),
                     ..Self::new(Code::Unavailable, detail)
                 }
+            }
+            error if is_away(&error) => Self::database_away(&error.to_string()),
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| BUSY.contains(&&*code)) => {
+                let detail = "somebody else changed the same metadata at that moment; nothing was done, try again";
+                Self { cause: Some(format!("metadata: {error}")), ..Self::new(Code::DatabaseBusy, detail) }
+            }
+            // PostgreSQL keeps no NUL in a text.
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "22021") => {
+                Self::bad_request("a text in the request holds the character NUL; leave it out")
             }
             error => Self::internal(format!("metadata: {error}")),
         }

@@ -140,6 +140,13 @@ codes! {
     ServerNameWrong = "BH0615", 502, "Server's certificate is for another name";
     ServerCertificateExpired = "BH0616", 502, "Server's certificate not valid now";
     TlsMismatch = "BH0617", 502, "Encryption not agreed on";
+    DatabaseAway = "BH0620", 503, "Metadata database away";
+    DatabaseRole = "BH0621", 503, "Database role may do too much";
+    SchemaNewer = "BH0622", 503, "Metadata of a newer version";
+    SchemaOlder = "BH0623", 503, "Metadata not prepared";
+    PlacementRefused = "BH0624", 422, "Placement not possible here";
+    DatabaseBusy = "BH0625", 503, "Metadata changed at the same time";
+    DatabaseRefused = "BH0626", 503, "Database refused the login";
 }
 
 impl Code {

@@ -55,6 +55,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         metrics_listen: arguments.metrics_listen,
         module_bytes_max: bulkhead_core::limits::MODULE_BYTES_MAX,
         compile_cpu_s: bulkhead_engine::CompileLimits::default().cpu_seconds,
+        database: crate::arguments::DatabaseArguments::default(),
         log: LogArguments {
             log: LogKind::Embedded,
             kafka_bootstrap: String::new(),

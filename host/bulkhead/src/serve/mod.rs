@@ -97,7 +97,7 @@ impl Host {
         if let Some(listener) = listener {
             let config = ControlConfig {
                 module_bytes_max: arguments.module_bytes_max,
-                ..ControlConfig::new(&arguments.data_dir)
+                ..crate::database::config(&arguments.data_dir, &arguments.database)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));
             let topics = Arc::new(ports::LogTopics::new(log.clone(), buckets(&arguments)?));

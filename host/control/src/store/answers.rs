@@ -28,13 +28,14 @@ pub(crate) struct Answer {
 impl Store {
     /// What a key of this tenant was answered with.
     pub(crate) async fn answer(&self, scope: &TenantScope, key: &str) -> Result<Option<Answer>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<(String, i64, String, String, Vec<u8>)> = sqlx::query_as(
             "SELECT fingerprint, status, kind, etag, body FROM answers WHERE tenant = $1 AND key = $2 AND kept_ms > $3",
         )
         .bind(scope.tenant().as_str())
         .bind(key)
         .bind(now_ms() - ANSWER_KEPT_MS)
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *tx)
         .await?;
         Ok(row.map(|(fingerprint, status, kind, etag, body)| {
             let status = u16::try_from(status).unwrap_or(500);
@@ -44,7 +45,7 @@ impl Store {
 
     /// Keeps an answer, and forgets the tenant's oldest above its bounds.
     pub(crate) async fn keep_answer(&self, scope: &TenantScope, key: &str, answer: &Answer) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         sqlx::query(
             "INSERT INTO answers (tenant, key, fingerprint, status, kind, etag, body, kept_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -79,7 +80,9 @@ impl Store {
 
     /// Forgets all answers from before `before_ms`.
     pub(crate) async fn prune_answers(&self, before_ms: i64) -> Result<u64, Problem> {
-        let old = sqlx::query("DELETE FROM answers WHERE kept_ms < $1").bind(before_ms).execute(&self.write).await?;
+        let mut tx = self.begin_background().await?;
+        let old = sqlx::query("DELETE FROM answers WHERE kept_ms < $1").bind(before_ms).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(old.rows_affected())
     }
 }

@@ -15,18 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 type Totals64 = (i64, i64, i64, i64, i64, i64);
 
 /// A pipeline as it is told to workers.
-type Told = (String, String, String, i64, String, bool, String, Option<String>, i64, bool);
+type Told = (String, String, String, i64, String, i64, String, Option<String>, i64, i64);
 
 type Initialised = BTreeMap<PipelineKey, BTreeMap<TopicName, BTreeSet<i32>>>;
 
 impl Store {
     /// Every pipeline of every tenant, as of one generation.
-    pub(crate) async fn assignment(&self, _: &Fleet) -> Result<Assignment, Problem> {
+    pub(crate) async fn assignment(&self, fleet: &Fleet) -> Result<Assignment, Problem> {
         // One read transaction, so that generation and rows belong together.
-        let mut tx = self.read.begin().await?;
+        let mut tx = self.reading_fleet(fleet).await?;
         let (generation,): (i64,) = sqlx::query_as("SELECT generation FROM generation").fetch_one(&mut *tx).await?;
         let rows: Vec<Told> = sqlx::query_as(
-            "SELECT tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over
+            "SELECT tenant, project, pipeline, revision, spec, CAST(paused AS INTEGER), incarnation, start_at, starts,
+                    CAST(starting_over AS INTEGER)
              FROM pipelines ORDER BY tenant, project, pipeline",
         )
         .fetch_all(&mut *tx)
@@ -35,7 +36,7 @@ impl Store {
             sqlx::query_as("SELECT tenant, project, pipeline, topic, partition FROM initialised")
                 .fetch_all(&mut *tx)
                 .await?;
-        tx.commit().await?;
+        drop(tx);
 
         let mut initialised = Initialised::new();
         for (tenant, project, pipeline, topic, partition) in partitions {
@@ -59,7 +60,7 @@ impl Store {
                 revision: revision.cast_unsigned(),
                 spec,
                 // Until its positions are forgotten, nobody may run it.
-                paused: paused || starting_over,
+                paused: paused != 0 || starting_over != 0,
             });
         }
         Ok(Assignment { generation: generation.cast_unsigned(), pipelines })
@@ -72,6 +73,7 @@ impl Store {
         project: &ProjectId,
         pipeline: &PipelineName,
     ) -> Result<Totals, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Totals64 = sqlx::query_as(
             "SELECT CAST(COALESCE(SUM(records_in), 0) AS BIGINT), CAST(COALESCE(SUM(records_out), 0) AS BIGINT),
                     CAST(COALESCE(SUM(bytes_in), 0) AS BIGINT), CAST(COALESCE(SUM(bytes_out), 0) AS BIGINT),
@@ -81,7 +83,7 @@ impl Store {
         .bind(scope.tenant().as_str())
         .bind(project.as_str())
         .bind(pipeline.as_str())
-        .fetch_one(&self.read)
+        .fetch_one(&mut *tx)
         .await?;
         Ok(Totals {
             records_in: row.0.cast_unsigned(),

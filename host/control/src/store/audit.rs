@@ -2,8 +2,9 @@
 //!
 //! Must never: change a row, or show a tenant rows of another, an earlier tenant of its name included.
 
-use super::{Page, Store, now_ms};
+use super::{Page, Store, now_ms, stored};
 use crate::problem::Problem;
+use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,6 +43,8 @@ impl Store {
     /// Writes a decision. It is durable when this returns.
     pub(crate) async fn record(&self, row: &AuditRow<'_>) -> Result<(), Problem> {
         let target = row.target.get(..row.target.floor_char_boundary(TARGET_BYTES_MAX)).unwrap_or_default();
+        let tenant: Option<TenantId> = row.tenant.map(stored).transpose()?;
+        let mut tx = self.begin_to_record(tenant.as_ref()).await?;
         sqlx::query(
             "INSERT INTO audit (id, at_ms, subject, tenant, token, action, target, allowed, reason, request_id)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -56,23 +59,24 @@ impl Store {
         .bind(row.reason.is_none())
         .bind(row.reason)
         .bind(row.request_id)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// A tenant's rows, newest first, those before `page.after` where it is not empty.
     pub(crate) async fn audit(&self, scope: &TenantScope, page: &Page) -> Result<Vec<AuditEntry>, Problem> {
-        type Row = (String, i64, String, String, String, bool, Option<String>, String);
+        let mut tx = self.reading(scope).await?;
+        type Row = (String, i64, String, String, String, i64, Option<String>, String);
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT a.id, a.at_ms, a.subject, a.action, a.target, a.allowed, a.reason, a.request_id
+            "SELECT a.id, a.at_ms, a.subject, a.action, a.target, CAST(a.allowed AS INTEGER), a.reason, a.request_id
              FROM audit a JOIN tenants t ON t.tenant = a.tenant
              WHERE a.tenant = $1 AND a.at_ms >= t.created_ms AND ($2 = '' OR a.id < $2) ORDER BY a.id DESC LIMIT $3",
         )
         .bind(scope.tenant().as_str())
         .bind(&page.after)
-        .bind(page.limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
         .await?;
         let entry = |(id, at_ms, subject, action, target, allowed, reason, request_id)| AuditEntry {
             id,
@@ -80,7 +84,7 @@ impl Store {
             subject,
             action,
             target,
-            allowed,
+            allowed: allowed != 0,
             reason,
             request_id,
         };
@@ -89,12 +93,14 @@ impl Store {
 
     /// Deletes rows before `before_ms` and all but the newest `rows_max`. Ids rise with time, so the oldest go first.
     pub(crate) async fn prune_audit(&self, before_ms: i64, rows_max: u64) -> Result<u64, Problem> {
-        let old = sqlx::query("DELETE FROM audit WHERE at_ms < $1").bind(before_ms).execute(&self.write).await?;
+        let mut tx = self.begin_background().await?;
+        let old = sqlx::query("DELETE FROM audit WHERE at_ms < $1").bind(before_ms).execute(&mut *tx).await?;
         let many =
             sqlx::query("DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1)")
                 .bind(i64::try_from(rows_max).unwrap_or(i64::MAX))
-                .execute(&self.write)
+                .execute(&mut *tx)
                 .await?;
+        tx.commit().await?;
         Ok(old.rows_affected() + many.rows_affected())
     }
 }

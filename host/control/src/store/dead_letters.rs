@@ -58,6 +58,7 @@ impl Store {
         partition: i32,
         offsets: std::ops::RangeInclusive<i64>,
     ) -> Result<HashMap<i64, Mark>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
             "SELECT place, state, subject, at_ms FROM dead_letters
              WHERE tenant = $1 AND topic = $2 AND partition = $3 AND place BETWEEN $4 AND $5",
@@ -67,7 +68,7 @@ impl Store {
         .bind(partition)
         .bind(*offsets.start())
         .bind(*offsets.end())
-        .fetch_all(&self.read)
+        .fetch_all(&mut *tx)
         .await?;
         let mark = |(place, state, subject, at_ms): (i64, String, String, i64)| {
             (place, Mark { state: MarkState::stored(&state), subject, at_ms })
@@ -87,6 +88,7 @@ impl Store {
         subject: &str,
         again: bool,
     ) -> Result<(), Problem> {
+        let mut tx = self.begin(scope).await?;
         let noted = sqlx::query(
             "INSERT INTO dead_letters (tenant, topic, partition, place, state, subject, at_ms)
              VALUES ($1, $2, $3, $4, 'replaying', $5, $6)
@@ -100,14 +102,14 @@ impl Store {
         .bind(subject)
         .bind(now_ms())
         .bind(again)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
         if noted.rows_affected() == 0 {
             let detail =
                 "this dead letter was replayed already, or a replay of it did not end; `?again=true` does it again";
             return Err(Problem::new(Code::ReplayedAlready, detail));
         }
-        Ok(())
+        tx.commit().await
     }
 
     /// Sets a letter's mark, whatever it was.
@@ -118,6 +120,7 @@ impl Store {
         id: LetterId,
         mark: &Mark,
     ) -> Result<(), Problem> {
+        let mut tx = self.begin(scope).await?;
         sqlx::query(
             "INSERT INTO dead_letters (tenant, topic, partition, place, state, subject, at_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -131,9 +134,9 @@ impl Store {
         .bind(mark.state.as_str())
         .bind(&mark.subject)
         .bind(mark.at_ms)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Takes back the note of a replay that certainly did not take place: what was before it, or nothing.
@@ -147,13 +150,14 @@ impl Store {
         if let Some(before) = before {
             return self.mark_letter(scope, topic, id, before).await;
         }
+        let mut tx = self.begin(scope).await?;
         sqlx::query("DELETE FROM dead_letters WHERE tenant = $1 AND topic = $2 AND partition = $3 AND place = $4")
             .bind(scope.tenant().as_str())
             .bind(topic.as_str())
             .bind(id.partition)
             .bind(id.offset)
-            .execute(&self.write)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        tx.commit().await
     }
 }

@@ -79,7 +79,7 @@ impl Store {
         wanted: Wanted<'_>,
         terms: &Terms<'_>,
     ) -> Result<Deployed, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = current(&mut tx, scope, project, name).await?;
         terms.condition.check(before.as_ref().map(PipelineRow::etag).as_deref())?;
         let (manifest, spec, rolled_back_to) = match wanted {
@@ -114,7 +114,8 @@ impl Store {
             return Ok(Deployed { applied, spec, now: before, before: None });
         }
         let new = New { manifest: &manifest, spec: &spec, rolled_back_to };
-        write(&mut tx, scope, project, &new, terms).await?;
+        let told = tx.raise().await?;
+        write(&mut tx, scope, project, &new, terms, told).await?;
         let now = current(&mut tx, scope, project, name).await?;
         self.commit_raised(tx).await?;
         Ok(Deployed { applied, before, spec, now })
@@ -127,7 +128,7 @@ impl Store {
         project: &ProjectId,
         spec: PipelineSpec<ModuleRef>,
     ) -> Result<PipelineSpec, Problem> {
-        resolve(&mut self.read.begin().await?, scope, project, spec, Vec::new()).await
+        resolve(&mut self.reading(scope).await?, scope, project, spec, Vec::new()).await
     }
 }
 
@@ -252,6 +253,7 @@ async fn write(
     project: &ProjectId,
     new: &New<'_>,
     terms: &Terms<'_>,
+    told_generation: u64,
 ) -> Result<(), Problem> {
     let name = &new.spec.name;
     let revision = next_revision(tx, scope, project, name).await?;
@@ -267,7 +269,7 @@ async fn write(
             start_at = COALESCE(excluded.start_at, pipelines.start_at),
             starting_over = pipelines.starting_over OR excluded.start_at IS NOT NULL,
             told_generation = CASE WHEN excluded.start_at IS NULL THEN pipelines.told_generation
-                                   ELSE (SELECT generation + 1 FROM generation) END",
+                                   ELSE $10 END",
     )
     .bind(scope.tenant().as_str())
     .bind(project.as_str())
@@ -278,6 +280,7 @@ async fn write(
     .bind(now_ms())
     .bind(uuid::Uuid::now_v7().to_string())
     .bind(&start)
+    .bind(told_generation.cast_signed())
     .execute(&mut **tx)
     .await?;
     if written.rows_affected() == 0 {

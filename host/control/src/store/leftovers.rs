@@ -75,12 +75,13 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn leftovers(&self) -> Result<Vec<Leftover>, Problem> {
+        let mut tx = self.reading_background().await?;
         let rows: Vec<Note> = sqlx::query_as(
             "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
              ORDER BY kind, since_ms LIMIT $1",
         )
-        .bind(PASS_MAX)
-        .fetch_all(&self.read)
+        .bind(i64::from(PASS_MAX))
+        .fetch_all(&mut *tx)
         .await?;
         rows.into_iter().map(read).collect()
     }
@@ -92,6 +93,7 @@ impl Store {
         project: &ProjectId,
         pipeline: &PipelineName,
     ) -> Result<Option<Leftover>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<Note> = sqlx::query_as(
             "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
              WHERE tenant = $1 AND kind = 'group' AND project = $2 AND pipeline = $3",
@@ -99,24 +101,25 @@ impl Store {
         .bind(scope.tenant().as_str())
         .bind(project.as_str())
         .bind(pipeline.as_str())
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *tx)
         .await?;
         row.map(read).transpose()
     }
 
     /// Whether groups of a deleted tenant are left: its topics wait for them.
     pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<(i64,)> =
             sqlx::query_as("SELECT 1 FROM leftovers WHERE tenant = $1 AND kind = 'group' LIMIT 1")
                 .bind(scope.tenant().as_str())
-                .fetch_optional(&self.read)
+                .fetch_optional(&mut *tx)
                 .await?;
         Ok(row.is_some())
     }
 
     /// Strikes a note whose work is done.
     pub(crate) async fn strike(&self, leftover: &Leftover) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(leftover.scope()).await?;
         match leftover {
             Leftover::Pipeline(gone) | Leftover::Staged(gone) => {
                 sqlx::query(
@@ -148,7 +151,7 @@ impl Store {
     /// into one row a pipeline, so that rows do not pile up. A boot that was not followed may come back after any silence, and
     /// what it then says includes what it said before.
     pub(crate) async fn fold_totals(&self, before_ms: i64) -> Result<u64, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_background().await?;
         sqlx::query(
             "INSERT INTO totals (tenant, project, pipeline, worker, boot, records_in, records_out, bytes_in, bytes_out,
                                  dead_letters, fuel, updated_ms)

@@ -54,7 +54,7 @@ impl Store {
     /// Keeps lines. Those of pipelines that are not there are let go: the worker was late.
     pub(crate) async fn add_lines(
         &self,
-        _: &Fleet,
+        fleet: &Fleet,
         worker: &str,
         lines: &[LogLine],
         bound: LogBound,
@@ -62,30 +62,16 @@ impl Store {
         if lines.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
-        let mut added: BTreeMap<&TenantId, (i64, i64)> = BTreeMap::new();
+        let mut of_tenants: BTreeMap<&TenantId, Vec<&LogLine>> = BTreeMap::new();
         for line in lines {
-            let bytes = (line.message.len() + LINE_BYTES) as i64;
-            if insert(&mut tx, worker, line, bytes).await? {
-                let (lines, all) = added.entry(&line.key.tenant).or_default();
-                (*lines, *all) = (*lines + 1, *all + bytes);
-            }
+            of_tenants.entry(&line.key.tenant).or_default().push(line);
         }
-        for (tenant, (lines, bytes)) in added {
-            let usage: (i64, i64) = sqlx::query_as(
-                "INSERT INTO log_usage (tenant, lines, bytes) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE SET
-                    lines = log_usage.lines + excluded.lines, bytes = log_usage.bytes + excluded.bytes
-                 RETURNING lines, bytes",
-            )
-            .bind(tenant.as_str())
-            .bind(lines)
-            .bind(bytes)
-            .fetch_one(&mut *tx)
-            .await?;
-            prune(&mut tx, tenant, usage, bound).await?;
+        let mut tx = self.begin_fleet(fleet).await?;
+        for (tenant, lines) in of_tenants {
+            tx.turn_to(tenant).await?;
+            add(&mut tx, worker, tenant, &lines, bound).await?;
         }
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// A project's lines in the order in which they came, those after `page.after` where it is not empty.
@@ -96,6 +82,7 @@ impl Store {
         filter: &LogFilter,
         page: &Page,
     ) -> Result<Vec<LogEntry>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, at_ms, pipeline, stage, worker, level, code, message FROM log_lines
              WHERE tenant = $1 AND id > $2 AND project = $3 AND ($4 = '' OR pipeline = $4) AND ($5 = '' OR stage = $5)
@@ -109,25 +96,26 @@ impl Store {
         .bind(number(filter.level))
         .bind(filter.since_ms)
         .bind(filter.until_ms)
-        .bind(page.limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
         .await?;
         Ok(rows.into_iter().map(entry).collect())
     }
 
     /// The id of the newest line of a tenant; empty where it has none.
     pub(crate) async fn newest_line(&self, scope: &TenantScope) -> Result<String, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<(String,)> =
             sqlx::query_as("SELECT id FROM log_lines WHERE tenant = $1 ORDER BY id DESC LIMIT 1")
                 .bind(scope.tenant().as_str())
-                .fetch_optional(&self.read)
+                .fetch_optional(&mut *tx)
                 .await?;
         Ok(row.map(|(id,)| id).unwrap_or_default())
     }
 
     /// Deletes lines older than `before_ms`, and counts again what is left.
     pub(crate) async fn prune_lines(&self, before_ms: i64) -> Result<u64, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_background().await?;
         let gone = sqlx::query("DELETE FROM log_lines WHERE at_ms < $1").bind(before_ms).execute(&mut *tx).await?;
         if gone.rows_affected() > 0 {
             sqlx::query(
@@ -141,6 +129,31 @@ impl Store {
         tx.commit().await?;
         Ok(gone.rows_affected())
     }
+}
+
+/// Keeps lines of one tenant.
+async fn add(tx: &mut Tx, worker: &str, tenant: &TenantId, lines: &[&LogLine], bound: LogBound) -> Result<(), Problem> {
+    let (mut count, mut size) = (0_i64, 0_i64);
+    for line in lines {
+        let bytes = (line.message.len() + LINE_BYTES) as i64;
+        if insert(tx, worker, line, bytes).await? {
+            (count, size) = (count + 1, size + bytes);
+        }
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    let usage: (i64, i64) = sqlx::query_as(
+        "INSERT INTO log_usage (tenant, lines, bytes) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE SET
+            lines = log_usage.lines + excluded.lines, bytes = log_usage.bytes + excluded.bytes
+         RETURNING lines, bytes",
+    )
+    .bind(tenant.as_str())
+    .bind(count)
+    .bind(size)
+    .fetch_one(&mut **tx)
+    .await?;
+    prune(tx, tenant, usage, bound).await
 }
 
 async fn insert(tx: &mut Tx, worker: &str, line: &LogLine, bytes: i64) -> Result<bool, Problem> {
@@ -157,7 +170,8 @@ async fn insert(tx: &mut Tx, worker: &str, line: &LogLine, bytes: i64) -> Result
     .bind(worker)
     .bind(number(line.level))
     .bind(line.code.map_or("", |code| code.id()))
-    .bind(&line.message)
+    // PostgreSQL keeps no NUL in a text, and a guest may write one.
+    .bind(line.message.replace('\0', "\u{fffd}"))
     .bind(line.at_ms)
     .bind(bytes)
     .execute(&mut **tx)

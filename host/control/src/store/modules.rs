@@ -39,7 +39,7 @@ pub(crate) struct ModuleRow {
 /// Modules that no project of the tenant has any more: their bytes can go.
 pub(crate) type Removed = Vec<ModuleDigest>;
 
-type Row = (String, i64, String, bool, i64, String);
+type Row = (String, i64, String, i64, i64, String);
 
 impl Store {
     /// Writes an accepted module down, if it is new to the project, and points the tag at it. `true` where it was new.
@@ -52,7 +52,7 @@ impl Store {
         quotas: &Quotas,
     ) -> Result<bool, Problem> {
         let (tenant, digest) = (scope.tenant().as_str(), module.digest.to_string());
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let made = sqlx::query(
             "INSERT INTO modules (tenant, project, digest, bytes, imports, ticks, uploaded_ms, uploaded_by)
              SELECT tenant, project, $3, $4, $5, $6, $7, $8 FROM projects WHERE tenant = $1 AND project = $2
@@ -102,19 +102,20 @@ impl Store {
         project: &ProjectId,
         page: &Page,
     ) -> Result<Vec<ModuleRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT digest, bytes, imports, ticks, uploaded_ms, uploaded_by FROM modules
+            "SELECT digest, bytes, imports, CAST(ticks AS INTEGER), uploaded_ms, uploaded_by FROM modules
              WHERE tenant = $1 AND project = $2 AND digest > $3 ORDER BY digest LIMIT $4",
         )
         .bind(scope.tenant().as_str())
         .bind(project.as_str())
         .bind(&page.after)
-        .bind(page.limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
         .await?;
         let mut modules = Vec::with_capacity(rows.len());
         for row in rows {
-            modules.push(self.with_tags(scope, project, row).await?);
+            modules.push(with_tags(&mut tx, scope, project, row).await?);
         }
         Ok(modules)
     }
@@ -126,17 +127,18 @@ impl Store {
         project: &ProjectId,
         digest: &ModuleDigest,
     ) -> Result<Option<ModuleRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<Row> = sqlx::query_as(
-            "SELECT digest, bytes, imports, ticks, uploaded_ms, uploaded_by FROM modules
+            "SELECT digest, bytes, imports, CAST(ticks AS INTEGER), uploaded_ms, uploaded_by FROM modules
              WHERE tenant = $1 AND project = $2 AND digest = $3",
         )
         .bind(scope.tenant().as_str())
         .bind(project.as_str())
         .bind(digest.to_string())
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *tx)
         .await?;
         match row {
-            Some(row) => Ok(Some(self.with_tags(scope, project, row).await?)),
+            Some(row) => Ok(Some(with_tags(&mut tx, scope, project, row).await?)),
             None => Ok(None),
         }
     }
@@ -148,22 +150,24 @@ impl Store {
         project: &ProjectId,
         name: &ModuleName,
     ) -> Result<BTreeMap<String, ModuleDigest>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<(String, String)> =
             sqlx::query_as("SELECT tag, digest FROM tags WHERE tenant = $1 AND project = $2 AND name = $3")
                 .bind(scope.tenant().as_str())
                 .bind(project.as_str())
                 .bind(name.as_str())
-                .fetch_all(&self.read)
+                .fetch_all(&mut *tx)
                 .await?;
         rows.into_iter().map(|(tag, digest)| Ok((tag, stored(&digest)?))).collect()
     }
 
     /// Whether any project of the tenant has this module.
     pub(crate) async fn has_module(&self, scope: &TenantScope, digest: &ModuleDigest) -> Result<bool, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM modules WHERE tenant = $1 AND digest = $2 LIMIT 1")
             .bind(scope.tenant().as_str())
             .bind(digest.to_string())
-            .fetch_optional(&self.read)
+            .fetch_optional(&mut *tx)
             .await?;
         Ok(row.is_some())
     }
@@ -175,7 +179,7 @@ impl Store {
         project: &ProjectId,
         which: &ModuleRef,
     ) -> Result<Removed, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let doomed = match which {
             ModuleRef::Digest(digest) => vec![digest.to_string()],
             ModuleRef::Tag(name, _) => untag(&mut tx, scope, project, name).await?,
@@ -205,27 +209,27 @@ impl Store {
         tx.commit().await?;
         Ok(removed)
     }
+}
 
-    async fn with_tags(&self, scope: &TenantScope, project: &ProjectId, row: Row) -> Result<ModuleRow, Problem> {
-        let (digest, bytes, imports, ticks, uploaded_ms, uploaded_by) = row;
-        let tags: Vec<(String, String)> = sqlx::query_as(
-            "SELECT name, tag FROM tags WHERE tenant = $1 AND project = $2 AND digest = $3 ORDER BY name, tag",
-        )
-        .bind(scope.tenant().as_str())
-        .bind(project.as_str())
-        .bind(&digest)
-        .fetch_all(&self.read)
-        .await?;
-        Ok(ModuleRow {
-            digest: stored(&digest)?,
-            bytes: bytes.cast_unsigned(),
-            imports: stored_json(&imports)?,
-            ticks,
-            uploaded_ms,
-            uploaded_by,
-            tags: tags.into_iter().map(|(name, tag)| format!("{name}:{tag}")).collect(),
-        })
-    }
+async fn with_tags(tx: &mut Tx, scope: &TenantScope, project: &ProjectId, row: Row) -> Result<ModuleRow, Problem> {
+    let (digest, bytes, imports, ticks, uploaded_ms, uploaded_by) = row;
+    let tags: Vec<(String, String)> = sqlx::query_as(
+        "SELECT name, tag FROM tags WHERE tenant = $1 AND project = $2 AND digest = $3 ORDER BY name, tag",
+    )
+    .bind(scope.tenant().as_str())
+    .bind(project.as_str())
+    .bind(&digest)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ModuleRow {
+        digest: stored(&digest)?,
+        bytes: bytes.cast_unsigned(),
+        imports: stored_json(&imports)?,
+        ticks: ticks != 0,
+        uploaded_ms,
+        uploaded_by,
+        tags: tags.into_iter().map(|(name, tag)| format!("{name}:{tag}")).collect(),
+    })
 }
 
 /// The digest of each reference that the project knows.
@@ -270,14 +274,15 @@ pub(super) async fn inspected(
     project: &ProjectId,
     digest: &ModuleDigest,
 ) -> Result<Inspected, Problem> {
-    let row: Option<(String, bool)> =
-        sqlx::query_as("SELECT imports, ticks FROM modules WHERE tenant = $1 AND project = $2 AND digest = $3")
-            .bind(scope.tenant().as_str())
-            .bind(project.as_str())
-            .bind(digest.to_string())
-            .fetch_optional(&mut **tx)
-            .await?;
-    let read = |(imports, ticks): (String, bool)| Ok(Inspected { imports: stored_json(&imports)?, ticks });
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "SELECT imports, CAST(ticks AS INTEGER) FROM modules WHERE tenant = $1 AND project = $2 AND digest = $3",
+    )
+    .bind(scope.tenant().as_str())
+    .bind(project.as_str())
+    .bind(digest.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    let read = |(imports, ticks): (String, i64)| Ok(Inspected { imports: stored_json(&imports)?, ticks: ticks != 0 });
     row.map_or_else(|| Ok(Inspected::default()), read)
 }
 

@@ -41,13 +41,13 @@ impl PipelineRow {
     }
 }
 
-type Row = (String, i64, i64, String, String, String, bool, i64, bool, i64, i64);
+type Row = (String, i64, i64, String, String, String, i64, i64, i64, i64, i64);
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT pipeline, revision, first_revision, incarnation, manifest, spec, paused, starts, \
-             starting_over, created_ms, updated_ms FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline ",
+            "SELECT pipeline, revision, first_revision, incarnation, manifest, spec, \
+             CAST(paused AS INTEGER), starts, CAST(starting_over AS INTEGER), created_ms, updated_ms FROM pipelines WHERE tenant = $1 AND project = $2 AND pipeline ",
             $rest
         )
     };
@@ -61,12 +61,13 @@ impl Store {
         project: &ProjectId,
         page: &Page,
     ) -> Result<Vec<PipelineRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(select!("> $3 ORDER BY pipeline LIMIT $4"))
             .bind(scope.tenant().as_str())
             .bind(project.as_str())
             .bind(&page.after)
-            .bind(page.limit)
-            .fetch_all(&self.read)
+            .bind(i64::from(page.limit))
+            .fetch_all(&mut *tx)
             .await?;
         rows.into_iter().map(from_row).collect()
     }
@@ -88,7 +89,7 @@ impl Store {
         project: &ProjectId,
         name: &PipelineName,
     ) -> Result<Option<PipelineRow>, Problem> {
-        current(&mut self.read.begin().await?, scope, project, name).await
+        current(&mut self.reading(scope).await?, scope, project, name).await
     }
 
     /// Pauses or resumes. Doing it twice changes nothing.
@@ -100,7 +101,7 @@ impl Store {
         paused: bool,
         condition: &Condition,
     ) -> Result<PipelineRow, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = current(&mut tx, scope, project, name).await?;
         condition.check(before.as_ref().map(PipelineRow::etag).as_deref())?;
         let before = before.ok_or_else(|| missing(name))?;
@@ -130,7 +131,7 @@ impl Store {
         name: &PipelineName,
         condition: &Condition,
     ) -> Result<Leftover, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = current(&mut tx, scope, project, name).await?;
         condition.check(before.as_ref().map(PipelineRow::etag).as_deref())?;
         let before = before.ok_or_else(|| missing(name))?;
@@ -141,7 +142,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         // Workers are told with the generation that this commit makes.
-        let (told,): (i64,) = sqlx::query_as("SELECT generation + 1 FROM generation").fetch_one(&mut *tx).await?;
+        let told = tx.raise().await?;
         for kind in ["group", "staged"] {
             sqlx::query(
                 "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
@@ -152,7 +153,7 @@ impl Store {
             .bind(project.as_str())
             .bind(name.as_str())
             .bind(&before.incarnation)
-            .bind(told)
+            .bind(told.cast_signed())
             .bind(now_ms())
             .execute(&mut *tx)
             .await?;
@@ -163,7 +164,7 @@ impl Store {
             project: project.clone(),
             pipeline: name.clone(),
             incarnation: before.incarnation,
-            told_generation: told.cast_unsigned(),
+            told_generation: told,
         }))
     }
 }
@@ -197,9 +198,9 @@ fn from_row(row: Row) -> Result<PipelineRow, Problem> {
         incarnation,
         manifest,
         spec: stored_json(&spec)?,
-        paused,
+        paused: paused != 0,
         starts: starts.cast_unsigned(),
-        starting_over,
+        starting_over: starting_over != 0,
         created_ms: created,
         updated_ms: updated,
     })

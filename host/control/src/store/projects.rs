@@ -36,7 +36,7 @@ impl Store {
         description: &str,
         projects_max: u64,
     ) -> Result<ProjectRow, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         if let Some(parent) = project.parent()
             && find(&mut tx, scope, &parent).await?.is_none()
         {
@@ -68,25 +68,27 @@ impl Store {
 
     /// Projects by name.
     pub(crate) async fn list_projects(&self, scope: &TenantScope, page: &Page) -> Result<Vec<ProjectRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT project, description, created_ms FROM projects WHERE tenant = $1 AND project > $2
              ORDER BY project LIMIT $3",
         )
         .bind(scope.tenant().as_str())
         .bind(&page.after)
-        .bind(page.limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
         .await?;
         Ok(rows.into_iter().map(from_row).collect())
     }
 
     /// One project.
     pub(crate) async fn project(&self, scope: &TenantScope, project: &ProjectId) -> Result<ProjectRow, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<Row> =
             sqlx::query_as("SELECT project, description, created_ms FROM projects WHERE tenant = $1 AND project = $2")
                 .bind(scope.tenant().as_str())
                 .bind(project.as_str())
-                .fetch_optional(&self.read)
+                .fetch_optional(&mut *tx)
                 .await?;
         row.map(from_row).ok_or_else(|| missing(project))
     }
@@ -98,7 +100,7 @@ impl Store {
         project: &ProjectId,
         condition: &Condition,
     ) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let there = find(&mut tx, scope, project).await?;
         condition.check(there.as_ref().map(ProjectRow::etag).as_deref())?;
         if there.is_none() {

@@ -8,6 +8,8 @@ use super::{Store, Tx, now_ms};
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{PipelineKey, PipelineReport, Totals};
+use bulkhead_core::name::TenantId;
+use std::collections::BTreeMap;
 
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
@@ -20,22 +22,25 @@ impl Store {
     /// Merges what changed since the worker's last report.
     pub(crate) async fn merge_report(
         &self,
-        _: &Fleet,
+        fleet: &Fleet,
         reporter: Reporter<'_>,
         changed: &[&PipelineReport],
     ) -> Result<(), Problem> {
         if changed.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_fleet(fleet).await?;
         let mut initialised = 0;
-        for report in changed {
-            let Some(starts) = starts_of(&mut tx, report).await? else { continue };
-            // What had a position before the pipeline began anew has none now.
-            if starts == report.starts {
-                initialised += merge_initialised(&mut tx, report).await?;
+        for (tenant, reports) in by_tenant(changed) {
+            tx.turn_to(tenant).await?;
+            for report in reports {
+                let Some(starts) = starts_of(&mut tx, report).await? else { continue };
+                // What had a position before the pipeline began anew has none now.
+                if starts == report.starts {
+                    initialised += merge_initialised(&mut tx, report).await?;
+                }
+                merge_totals(&mut tx, reporter, &report.key, &report.totals).await?;
             }
-            merge_totals(&mut tx, reporter, &report.key, &report.totals).await?;
         }
         // A worker that joins later must know of these partitions, so they are part of the assignment.
         if initialised > 0 {
@@ -45,6 +50,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What is said of each tenant, in the order of their names, in which every transaction turns to them: so none waits for another in a circle.
+fn by_tenant<'a>(changed: &[&'a PipelineReport]) -> BTreeMap<&'a TenantId, Vec<&'a PipelineReport>> {
+    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for report in changed {
+        tenants.entry(&report.key.tenant).or_default().push(*report);
+    }
+    tenants
 }
 
 /// How often the pipeline that a report speaks of began anew; `None` where that is one which was deleted.

@@ -34,6 +34,7 @@ impl Store {
         name: &PipelineName,
         (before, limit): (i64, u32),
     ) -> Result<Vec<RevisionRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT revision, manifest, spec, start_at, rolled_back_to, applied_ms, applied_by FROM applied
              WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND revision < $4 ORDER BY revision DESC LIMIT $5",
@@ -42,8 +43,8 @@ impl Store {
         .bind(project.as_str())
         .bind(name.as_str())
         .bind(before)
-        .bind(limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
         .await?;
         rows.into_iter().map(from_row).collect()
     }
@@ -56,6 +57,7 @@ impl Store {
         name: &PipelineName,
         number: u64,
     ) -> Result<RevisionRow, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<Row> = sqlx::query_as(
             "SELECT revision, manifest, spec, start_at, rolled_back_to, applied_ms, applied_by FROM applied
              WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND revision = $4",
@@ -64,7 +66,7 @@ impl Store {
         .bind(project.as_str())
         .bind(name.as_str())
         .bind(whole(number))
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *tx)
         .await?;
         row.map(from_row).transpose()?.ok_or_else(|| missing(number))
     }

@@ -29,11 +29,12 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn starting_over(&self) -> Result<Vec<StartOver>, Problem> {
+        let mut tx = self.reading_background().await?;
         let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
             "SELECT tenant, project, pipeline, told_generation FROM pipelines WHERE starting_over LIMIT $1",
         )
-        .bind(PASS_MAX)
-        .fetch_all(&self.read)
+        .bind(i64::from(PASS_MAX))
+        .fetch_all(&mut *tx)
         .await?;
         let mut found = Vec::new();
         for (tenant, project, pipeline, told) in rows {
@@ -49,7 +50,7 @@ impl Store {
 
     /// Lets a pipeline run whose positions were forgotten, unless it was told to begin anew once more meanwhile.
     pub(crate) async fn started_over(&self, over: &StartOver) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(&over.scope).await?;
         let changed = sqlx::query(
             "UPDATE pipelines SET starting_over = FALSE, starts = starts + 1
              WHERE tenant = $1 AND project = $2 AND pipeline = $3 AND starting_over AND told_generation = $4",

@@ -34,6 +34,7 @@ impl Store {
         name: &ModuleName,
         page: &Page,
     ) -> Result<Vec<TagRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT tag, digest, updated_ms FROM tags WHERE tenant = $1 AND project = $2 AND name = $3 AND tag > $4
              ORDER BY tag LIMIT $5",
@@ -42,8 +43,8 @@ impl Store {
         .bind(project.as_str())
         .bind(name.as_str())
         .bind(&page.after)
-        .bind(page.limit)
-        .fetch_all(&self.read)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
         .await?;
         rows.into_iter().map(from_row).collect()
     }
@@ -55,7 +56,7 @@ impl Store {
         project: &ProjectId,
         (name, tag): (&ModuleName, &ModuleName),
     ) -> Result<TagRow, Problem> {
-        let mut tx = self.read.begin().await?;
+        let mut tx = self.reading(scope).await?;
         find(&mut tx, scope, project, (name, tag)).await?.ok_or_else(|| missing(name, tag))
     }
 
@@ -68,7 +69,7 @@ impl Store {
         digest: &ModuleDigest,
         condition: &Condition,
     ) -> Result<(bool, TagRow), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = find(&mut tx, scope, project, (name, tag)).await?;
         condition.check(before.as_ref().map(TagRow::etag).as_deref())?;
         let put = sqlx::query(
@@ -101,7 +102,7 @@ impl Store {
         (name, tag): (&ModuleName, &ModuleName),
         condition: &Condition,
     ) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = find(&mut tx, scope, project, (name, tag)).await?;
         condition.check(before.as_ref().map(TagRow::etag).as_deref())?;
         if before.is_none() {

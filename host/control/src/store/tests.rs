@@ -4,11 +4,14 @@ use super::*;
 use crate::policy::{Fleet, Platform};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, Totals};
 use bulkhead_core::scope::TenantScope;
+use bulkhead_test_services::ScratchDatabase;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 struct Fixture {
     store: Store,
     scope: TenantScope,
+    _database: Option<ScratchDatabase>,
     _dir: tempfile::TempDir,
 }
 
@@ -16,22 +19,52 @@ fn key() -> PipelineKey {
     PipelineKey { tenant: "acme".parse().unwrap(), project: "default".parse().unwrap(), pipeline: "p".parse().unwrap() }
 }
 
+/// Runs each of these on each database.
+macro_rules! on_each_database {
+    ($($name:ident)*) => {
+        mod sqlite { $(#[tokio::test] async fn $name() { super::$name(super::Fixture::sqlite().await).await })* }
+        mod postgres { $(#[tokio::test] async fn $name() { super::$name(super::Fixture::postgres().await).await })* }
+    };
+}
+
+on_each_database! {
+    boots_that_were_followed_are_folded_and_no_total_changes
+    a_boot_that_was_long_silent_and_comes_back_counts_once
+    the_audit_is_bounded_by_age_and_by_rows
+    a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name
+    kept_answers_are_bounded_by_number_by_bytes_and_by_age
+}
+
 impl Fixture {
-    async fn new() -> Self {
+    async fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("control.db");
         std::fs::write(&file, "").unwrap();
-        let store = Store::open(&file).await.unwrap();
+        Self::of(Place::File(file), None, dir).await
+    }
+
+    async fn postgres() -> Self {
+        let database = ScratchDatabase::new(None).unwrap();
+        let owner = database.owner_url_file();
+        let access = Access::read(&database.server_url_file(), Some(&owner), Duration::ZERO, 4).unwrap();
+        Self::of(Place::Postgres(access), Some(database), tempfile::tempdir().unwrap()).await
+    }
+
+    async fn of(place: Place, database: Option<ScratchDatabase>, dir: tempfile::TempDir) -> Self {
+        let store = Store::open(&place).await.unwrap();
         store.create_tenant(&Platform::for_test(), &key().tenant).await.unwrap();
+        let scope = TenantScope::assume(key().tenant);
+        let mut tx = store.begin(&scope).await.unwrap();
         sqlx::query(
             "INSERT INTO pipelines (tenant, project, pipeline, first_revision, revision, manifest, spec, paused,
                                     created_ms, updated_ms)
              VALUES ('acme', 'default', 'p', 1, 1, '', '{}', FALSE, 0, 0)",
         )
-        .execute(&store.write)
+        .execute(&mut *tx)
         .await
         .unwrap();
-        Self { store, scope: TenantScope::assume(key().tenant), _dir: dir }
+        tx.commit().await.unwrap();
+        Self { store, scope, _database: database, _dir: dir }
     }
 
     /// A worker's boot says that it has done `records`, at this time.
@@ -53,13 +86,15 @@ impl Fixture {
             initialised: BTreeMap::new(),
         };
         self.store.merge_report(&Fleet::for_test(), Reporter { worker, boot }, &[&report]).await.unwrap();
+        let mut tx = self.store.begin(&self.scope).await.unwrap();
         sqlx::query("UPDATE totals SET updated_ms = $1 WHERE worker = $2 AND boot = $3")
             .bind(at_ms)
             .bind(worker)
             .bind(boot)
-            .execute(&self.store.write)
+            .execute(&mut *tx)
             .await
             .unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn total(&self) -> u64 {
@@ -67,24 +102,25 @@ impl Fixture {
     }
 
     async fn audited(&self, id: &str, at_ms: i64) {
+        let mut tx = self.store.begin_to_record(Some(&key().tenant)).await.unwrap();
         sqlx::query("INSERT INTO audit VALUES ($1, $2, 's', 'acme', 't', 'a', 'x', TRUE, NULL, 'r')")
             .bind(id)
             .bind(at_ms)
-            .execute(&self.store.write)
+            .execute(&mut *tx)
             .await
             .unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn audit_ids(&self) -> Vec<String> {
+        let mut tx = self.store.reading_background().await.unwrap();
         let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM audit ORDER BY id").fetch_all(&self.store.read).await.unwrap();
+            sqlx::query_as("SELECT id FROM audit ORDER BY id").fetch_all(&mut *tx).await.unwrap();
         rows.into_iter().map(|(id,)| id).collect()
     }
 }
 
-#[tokio::test]
-async fn boots_that_were_followed_are_folded_and_no_total_changes() {
-    let fixture = Fixture::new().await;
+async fn boots_that_were_followed_are_folded_and_no_total_changes(fixture: Fixture) {
     fixture.said("pool-0", "a", 10, 100).await;
     fixture.said("pool-0", "b", 5, 200).await;
     fixture.said("pool-0", "c", 1, 900).await;
@@ -95,9 +131,7 @@ async fn boots_that_were_followed_are_folded_and_no_total_changes() {
     assert_eq!(fixture.total().await, 20);
 }
 
-#[tokio::test]
-async fn a_boot_that_was_long_silent_and_comes_back_counts_once() {
-    let fixture = Fixture::new().await;
+async fn a_boot_that_was_long_silent_and_comes_back_counts_once(fixture: Fixture) {
     fixture.said("pool-0", "a", 10, 100).await;
     fixture.said("pool-1", "x", 1, 900).await;
     assert_eq!(fixture.store.fold_totals(500).await.unwrap(), 0);
@@ -105,9 +139,7 @@ async fn a_boot_that_was_long_silent_and_comes_back_counts_once() {
     assert_eq!(fixture.total().await, 13);
 }
 
-#[tokio::test]
-async fn the_audit_is_bounded_by_age_and_by_rows() {
-    let fixture = Fixture::new().await;
+async fn the_audit_is_bounded_by_age_and_by_rows(fixture: Fixture) {
     for (id, at_ms) in [("1", 100), ("2", 200), ("3", 300), ("4", 400)] {
         fixture.audited(id, at_ms).await;
     }
@@ -117,9 +149,7 @@ async fn the_audit_is_bounded_by_age_and_by_rows() {
     assert_eq!(fixture.audit_ids().await, ["3", "4"]);
 }
 
-#[tokio::test]
-async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name() {
-    let fixture = Fixture::new().await;
+async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name(fixture: Fixture) {
     fixture.audited("1", 1).await;
     fixture.audited("2", i64::MAX).await;
     let page = Page { after: String::new(), limit: 10 };
@@ -127,9 +157,7 @@ async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name() {
     assert_eq!(seen.iter().map(|row| row.id()).collect::<Vec<_>>(), ["2"]);
 }
 
-#[tokio::test]
-async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age() {
-    let fixture = Fixture::new().await;
+async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age(fixture: Fixture) {
     let answer = |bytes: usize| Answer {
         fingerprint: "f".to_owned(),
         status: 200,
@@ -138,12 +166,14 @@ async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age() {
         body: vec![0; bytes],
     };
     let aged = async |key: &str, ms: i64| {
+        let mut tx = fixture.store.begin(&fixture.scope).await.unwrap();
         sqlx::query("UPDATE answers SET kept_ms = $1 WHERE key = $2")
             .bind(ms)
             .bind(key)
-            .execute(&fixture.store.write)
+            .execute(&mut *tx)
             .await
             .unwrap();
+        tx.commit().await.unwrap();
     };
     let kept = async |key: &str| fixture.store.answer(&fixture.scope, key).await.unwrap().is_some();
     let now = now_ms();

@@ -1,6 +1,7 @@
 //! A server on a port of its own, with tokens for everybody.
 
 use crate::client::Client;
+use crate::metadata::Metadata;
 use crate::ports::Ports;
 use bulkhead_control::{Control, ControlConfig, Grant, Patient, Role};
 use std::path::Path;
@@ -18,6 +19,7 @@ pub(crate) struct Server {
     pub(crate) ports: Ports,
     pub(crate) registry: prometheus::Registry,
     pub(crate) address: std::net::SocketAddr,
+    pub(crate) metadata: Metadata,
     dir: TempDir,
     end: oneshot::Sender<()>,
     serving: JoinHandle<()>,
@@ -29,11 +31,12 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ControlConfig)) -> Self {
-        Self::open(tempfile::tempdir().unwrap(), Ports::default(), change).await
+        Self::open(tempfile::tempdir().unwrap(), Metadata::new().await, Ports::default(), change).await
     }
 
-    async fn open(dir: TempDir, ports: Ports, change: impl FnOnce(&mut ControlConfig)) -> Self {
+    async fn open(dir: TempDir, metadata: Metadata, ports: Ports, change: impl FnOnce(&mut ControlConfig)) -> Self {
         let mut config = ControlConfig::new(dir.path().join("data"));
+        metadata.set(&mut config);
         change(&mut config);
         let registry = prometheus::Registry::new();
         let control =
@@ -48,17 +51,17 @@ impl Server {
             let until = async { drop(ended.await) };
             axum::serve(listener, router).with_graceful_shutdown(until).await.unwrap();
         });
-        Self { control, ports, registry, address, dir, end, serving }
+        Self { control, ports, registry, address, metadata, dir, end, serving }
     }
 
     /// Ends the process as far as can be done within one, and starts another on the same folder.
     pub(crate) async fn restart(self) -> Self {
-        let Self { control, ports, dir, end, serving, .. } = self;
+        let Self { control, ports, metadata, dir, end, serving, .. } = self;
         control.stop();
         end.send(()).expect("the server is still running");
         serving.await.unwrap();
         Arc::into_inner(control).expect("nobody else holds control").close().await;
-        Self::open(dir, ports, |_| {}).await
+        Self::open(dir, metadata, ports, |_| {}).await
     }
 
     pub(crate) fn data_dir(&self) -> std::path::PathBuf {

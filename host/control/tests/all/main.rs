@@ -1,18 +1,20 @@
 //! Control over a real socket with real metadata, keys and object store; only the two ports are small stand-ins in memory,
 //! which is what ports are for.
 //!
-//! One binary, a module for each thing that a user would miss.
+//! One binary, a module for each thing that a user would miss. The binary `all` keeps its metadata in SQLite; others (`../postgres.rs`) run
+//! every one of these tests on another database: [`metadata`] knows which by the binary's name.
 
 mod audit;
 mod cleanup;
-mod client;
+pub(crate) mod client;
 mod conditions;
 mod dead_letters;
 mod description;
-mod harness;
+pub(crate) mod harness;
 mod logs;
-mod pipelines;
-mod ports;
+pub(crate) mod metadata;
+pub(crate) mod pipelines;
+pub(crate) mod ports;
 mod problems;
 mod projects;
 mod records;
@@ -20,10 +22,10 @@ mod repeats;
 mod restart;
 mod revisions;
 mod starts;
-mod streams;
+pub(crate) mod streams;
 mod tags;
 mod tenants;
 mod tokens;
 mod uploads;
 mod walls;
-mod workers;
+pub(crate) mod workers;
