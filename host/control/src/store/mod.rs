@@ -98,6 +98,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walls_tests;
 
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {

@@ -241,7 +241,7 @@ async fn check_role(connection: &mut AnyConnection, role: &str) -> Result<(), Op
     .map_err(failed)?;
     let owned: Option<(String,)> = sqlx::query_as(
         "SELECT 'it owns ' || CAST(c.relname AS TEXT) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND (pg_has_role(current_user, c.relowner, 'MEMBER')
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v') AND (pg_has_role(current_user, c.relowner, 'MEMBER')
             OR pg_has_role(current_user, n.nspowner, 'MEMBER')) LIMIT 1",
     )
     .bind(SCHEMA)
