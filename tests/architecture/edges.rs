@@ -34,7 +34,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 
 /// Where each heavy dependency lives. One that takes long to compile, or that opens a way to the outside, is known to one
 /// crate of the host, so that it can be replaced there; `bulkhead` may serve what control routes, and read its command line.
-const HEAVY: [(&str, &[&str]); 21] = [
+const HEAVY: [(&str, &[&str]); 22] = [
     ("wasmtime", &["bulkhead-engine"]),
     ("wasmtime-wasi", &["bulkhead-engine"]),
     ("cap-std", &["bulkhead-engine"]),
@@ -54,7 +54,9 @@ const HEAVY: [(&str, &[&str]); 21] = [
     ("clap", &["bulkhead"]),
     ("indicatif", &["bulkhead"]),
     ("inferno", &["bulkhead"]),
-    ("reqwest", &["bulkhead"]),
+    ("oauth2", &["bulkhead"]),
+    // Control fetches identity providers' keys, and nothing else.
+    ("reqwest", &["bulkhead", "bulkhead-control"]),
     ("rustls", &["bulkhead"]),
     ("tracing-subscriber", &["bulkhead"]),
 ];

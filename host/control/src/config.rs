@@ -2,6 +2,7 @@
 //!
 //! Must never: be read after the start from anywhere else, or hold a secret.
 
+use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,11 @@ pub struct ControlConfig {
     pub issuer: String,
     /// The `aud` of tokens; a token for another audience is refused. Default `bulkhead`.
     pub audience: String,
+    /// Whether the embedded issuer's tokens are taken of everybody who has one. Otherwise there are only those of the worker in this
+    /// process, and people and machines have tokens of a provider. Default true.
+    pub embedded_issuer: bool,
+    /// The identity providers whose tokens are taken too. Default none.
+    pub oidc: Vec<OidcConfig>,
     /// How long a token lives that names no time of its own. Default 1 hour; at most [`crate::TOKEN_LIFE_MAX`].
     pub token_life: Duration,
     /// Bytes of one uploaded module at most. Default [`MODULE_BYTES_MAX`].
@@ -106,6 +112,8 @@ impl ControlConfig {
             database_connections_max: 20,
             issuer: "bulkhead".to_owned(),
             audience: "bulkhead".to_owned(),
+            embedded_issuer: true,
+            oidc: Vec::new(),
             token_life: Duration::from_secs(3_600),
             module_bytes_max: MODULE_BYTES_MAX,
             quotas: Quotas::default(),

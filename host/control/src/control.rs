@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
 use crate::store::{ANSWER_KEPT_MS, Access, Leftover, Place, StartOver, Store, migrate, now_ms};
-use crate::token::{Issuer, IssuerConfig};
+use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Control {
         registry: &prometheus::Registry,
     ) -> Result<Self, OpenError> {
         let folder = Folder::open(&config.data_dir)?;
-        let issuer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
+        let issuer = open_issuer(&config)?;
         let store = Arc::new(Store::open(&place(&config, &folder)?).await?);
         let blobs = Blobs::local(&folder.dir("objects")?)?;
         let swept = blobs.sweep().await.map_err(|problem| {
@@ -67,7 +67,9 @@ impl Control {
         let metrics = Metrics::new(registry)
             .map_err(|error| OpenError::because(Code::Internal, "cannot register control's metrics", error))?;
         let stop = CancellationToken::new();
-        let policy = Policy::new(Arc::clone(&store), issuer.verifier()?);
+        let known = config.oidc.iter().map(|provider| Provider::new(provider.clone(), metrics.key_fetches()));
+        let verifier = Verifier::new(issuer.verifier()?, known.collect::<Result<_, _>>()?);
+        let policy = Policy::new(Arc::clone(&store), verifier);
         let parts = api::Parts {
             policy,
             generations: store.generations(),
@@ -93,11 +95,11 @@ impl Control {
         &self.issuer
     }
 
-    /// Does in the background what requests leave behind, until [`Control::stop`]: clears away what deleted pipelines have in the log and in
+    /// Does what is to be done in the background, until [`Control::stop`]: keeps identity providers' keys fresh, clears away what deleted pipelines have in the log and in
     /// buckets, forgets positions of those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
-        tokio::join!(self.passes(), self.hear());
+        tokio::join!(self.passes(), self.hear(), self.app.policy().keep_keys(&self.stop));
     }
 
     /// Hears of changes that other processes have made.
@@ -206,6 +208,19 @@ fn access(config: &ControlConfig) -> Result<Access, OpenError> {
 /// [`Code::DatabaseRole`] and [`Code::SchemaNewer`].
 pub async fn migrate_database(config: &ControlConfig) -> Result<(), OpenError> {
     migrate(&access(config)?).await
+}
+
+/// The embedded issuer, or only the part of it that this process itself needs.
+fn open_issuer(config: &ControlConfig) -> Result<Issuer, OpenError> {
+    if !config.embedded_issuer {
+        return Issuer::in_memory(IssuerConfig::from(config));
+    }
+    tracing::info!(
+        folder = %config.data_dir.join("keys").display(),
+        "the embedded issuer is on: who can read its key can make any token; an identity provider takes its place with \
+         --oidc-issuer and --embedded-issuer off"
+    );
+    Issuer::open(&config.data_dir, IssuerConfig::from(config))
 }
 
 fn log_left(leftover: &Leftover, problem: &Problem) {

@@ -38,4 +38,6 @@ pub use config::{ControlConfig, Quotas};
 pub use control::{Control, migrate_database};
 pub use folder::OpenError;
 pub use patient::{Connection, Patient};
-pub use token::{Grant, Issuer, IssuerConfig, MintError, Principal, Role, TOKEN_LIFE_MAX, UnknownRole};
+pub use token::{
+    Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,
+};

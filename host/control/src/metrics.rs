@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     seconds: HistogramVec,
     tokens_refused: IntCounterVec,
     leftovers: IntGauge,
+    key_fetches: IntCounterVec,
 }
 
 impl Metrics {
@@ -43,11 +44,16 @@ impl Metrics {
                 "bulkhead_control_leftovers",
                 "Deletions whose work in the log or the object store is not done yet.",
             )?,
+            key_fetches: IntCounterVec::new(
+                Opts::new("bulkhead_oidc_key_fetches_total", "Fetches of identity providers' keys, by outcome."),
+                &["outcome"],
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.tokens_refused.clone()))?;
         registry.register(Box::new(metrics.leftovers.clone()))?;
+        registry.register(Box::new(metrics.key_fetches.clone()))?;
         Ok(metrics)
     }
 
@@ -65,6 +71,11 @@ impl Metrics {
 
     pub(crate) fn token_refused(&self, code: Code) {
         self.tokens_refused.with_label_values(&[code.id()]).inc();
+    }
+
+    /// What providers count in, by outcome.
+    pub(crate) fn key_fetches(&self) -> IntCounterVec {
+        self.key_fetches.clone()
     }
 
     pub(crate) fn leftovers(&self, count: usize) {

@@ -67,6 +67,14 @@ codes! {
     ReplayedAlready = "BH0034", 409, "Dead letter replayed already";
     LetterIncomplete = "BH0035", 422, "Dead letter incomplete";
 
+    ProviderAway = "BH0040", 503, "Identity provider away";
+    IssuerOff = "BH0041", 409, "No tokens made here";
+    TenantsDisagree = "BH0042", 400, "Different tenants named";
+    TenantUnnamed = "BH0043", 400, "No tenant named";
+    LoginEnded = "BH0044", 401, "Login ended";
+    LoginFailed = "BH0045", 401, "Not logged in";
+    LoginNotOffered = "BH0046", 400, "No login offered";
+
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";
     WrongWorld = "BH0103", 422, "A component of another world";

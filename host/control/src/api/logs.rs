@@ -120,7 +120,7 @@ pub(super) async fn take(
 ) -> Result<StatusCode, Problem> {
     let sent: WorkerLines = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's lines: {error}")))?;
-    check_slot(&sent.worker)?;
+    check_slot(permit.principal(), &sent.worker)?;
     if sent.lines.len() > BATCH_LINES_MAX {
         return Err(Problem::bad_request(format!("send at most {BATCH_LINES_MAX} lines at once")));
     }

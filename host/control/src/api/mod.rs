@@ -12,6 +12,7 @@ mod describe;
 mod edge;
 mod extract;
 mod health;
+mod login;
 mod logs;
 mod modules;
 mod openapi;

@@ -25,6 +25,9 @@ const PROBLEM: &str = "application/problem+json";
 const ABOUT: &str = "\
 Bulkhead's HTTP API. Every route but the public ones needs a token: `Authorization: Bearer TOKEN`.
 
+`-` as a path's tenant is the one of the token or, with a token of the platform's own, of the header `Bulkhead-Tenant`. That header \
+may always be sent; path, header and token then name the same tenant.
+
 Lists come in pages: `?limit` (1 to 1,000, 100 unasked) and `?after`, which is the `next` of the page before. Errors are problem \
 details (RFC 9457) with a stable `code`; its page is at `/api/v1/errors/CODE`.";
 
@@ -119,7 +122,9 @@ fn path_parameter(name: &str) -> ParameterBuilder {
         "code" => ("^BH[0-9]{4}$", 6),
         "revision" => ("^[0-9]{1,19}$", 19),
         "module" => ("^([a-z]([a-z0-9-]{0,61}[a-z0-9])?|sha256:[0-9a-f]{64})$", 71),
-        "tenant" | "pipeline" | "stage" | "tag" => (label, 63),
+        // `-` is the tenant of the token.
+        "tenant" => ("^(-|[a-z]([a-z0-9-]{0,61}[a-z0-9])?)$", 63),
+        "pipeline" | "stage" | "tag" => (label, 63),
         _ => ("^[^/]+$", 200),
     };
     let schema =
@@ -145,6 +150,7 @@ fn area(path: &str) -> &'static str {
         ("/audit", "audit"),
         ("/tokens", "tokens"),
         ("/whoami", "tokens"),
+        ("/login", "tokens"),
         ("/tenants", "tenants"),
     ];
     areas.iter().find(|(part, _)| path.contains(part)).map_or("server", |(_, area)| area)

@@ -18,7 +18,7 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, health, logs, modules, openapi, pages, pipelines, projects, records, revisions,
+    audit, dead_letters, deploy, health, login, logs, modules, openapi, pages, pipelines, projects, records, revisions,
     stages, tags, tenants, tokens, topics, upload, whoami, worker,
 };
 use crate::store::AuditEntry;
@@ -56,6 +56,9 @@ pub(super) fn server() -> Vec<Route> {
         row("GET", "/api/v1/docs", Access::Public, Time::Request, get(openapi::viewer))
             .says("This description as a page")
             .gives_other(200, "text/html; charset=utf-8", "The page."),
+        row("GET", "/api/v1/login", Access::Public, Time::Request, get(login::login))
+            .says("Where to get a token")
+            .gives::<login::LoginView>(200, "The identity provider, if there is one."),
         row("GET", "/api/v1/whoami", Access::AnyToken, Time::Request, get(whoami::whoami))
             .says("Who the token is")
             .gives::<WhoView>(200, "What the token says."),

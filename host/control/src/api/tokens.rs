@@ -44,6 +44,11 @@ pub(super) async fn mint(
     State(app): State<App>,
     Form(wanted): Form<Wanted>,
 ) -> Result<(StatusCode, Json<MintedView>), Problem> {
+    if !app.issuer().is_for_everybody() {
+        let detail = "this server makes no tokens: they come from its identity provider; `bulkhead login` gets one, and \
+                      its administrator makes accounts for machines";
+        return Err(Problem::new(Code::IssuerOff, detail));
+    }
     if !permit.principal().may(wanted.role) {
         let detail = format!("a token can only be given a role that yours includes; `{}` is none", wanted.role);
         return Err(Problem::new(Code::Forbidden, detail));

@@ -3,7 +3,7 @@
 //! Must never: tell more than the token itself says, or need the metadata: it is asked when something does not work.
 
 use super::App;
-use crate::policy::bearer;
+use crate::policy::{authenticated, named};
 use crate::problem::Problem;
 use crate::token::{Principal, Role};
 use axum::Json;
@@ -19,6 +19,8 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 #[schema(as = Who)]
 pub(super) struct WhoView {
+    /// Who made it, its `iss`.
+    issuer: String,
     /// Whom it was made for.
     subject: String,
     /// Whose it is; null for the platform's own.
@@ -29,9 +31,8 @@ pub(super) struct WhoView {
 }
 
 pub(super) async fn whoami(State(app): State<App>, headers: HeaderMap) -> Result<Json<WhoView>, Problem> {
-    let principal = bearer(&headers).and_then(|token| app.policy().authenticate(token)).inspect_err(|problem| {
-        app.metrics().token_refused(problem.code());
-    })?;
+    let principal = authenticated(&headers, &app).await?;
+    named(None, &headers, &principal)?;
     Ok(Json(WhoView::from(&principal)))
 }
 
@@ -39,6 +40,7 @@ impl From<&Principal> for WhoView {
     fn from(principal: &Principal) -> Self {
         let expires_ms = i64::try_from(principal.expires_s()).unwrap_or(i64::MAX).saturating_mul(1_000);
         Self {
+            issuer: principal.issuer().to_owned(),
             subject: principal.subject().to_owned(),
             tenant: principal.tenant().cloned(),
             roles: principal.roles().collect(),

@@ -9,11 +9,13 @@ use crate::policy::Permit;
 use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
 use crate::problem::Problem;
 use crate::store::{Reporter, now_ms};
+use crate::token::Principal;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::assignment::WorkerReport;
+use bulkhead_core::code::Code;
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_core::scope::WorkerScope;
 use bytes::Bytes;
@@ -46,7 +48,7 @@ pub(super) async fn assignment(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    check_slot(&poll.worker)?;
+    check_slot(permit.principal(), &poll.worker)?;
     if poll.wait > WAIT_S_MAX {
         return Err(Problem::bad_request(format!("ask for a `wait` from 0 to {WAIT_S_MAX} seconds")));
     }
@@ -103,7 +105,7 @@ pub(super) async fn report(
 ) -> Result<StatusCode, Problem> {
     let report: WorkerReport = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's report: {error}")))?;
-    check_slot(&report.worker)?;
+    check_slot(permit.principal(), &report.worker)?;
     if report.boot.is_empty() || report.boot.len() > BOOT_BYTES_MAX {
         return Err(Problem::bad_request(format!("`boot` has 1 to {BOOT_BYTES_MAX} bytes")));
     }
@@ -138,8 +140,14 @@ pub(super) async fn module(
     Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
-pub(super) fn check_slot(worker: &str) -> Result<(), Problem> {
+/// Whether a slot is one, and the one who speaks for it may.
+pub(super) fn check_slot(principal: &Principal, worker: &str) -> Result<(), Problem> {
     WorkerScope::new(worker)
-        .map(|_| ())
-        .map_err(|error| Problem::bad_request(format!("`worker` is not a slot's name: {error}")))
+        .map_err(|error| Problem::bad_request(format!("`worker` is not a slot's name: {error}")))?;
+    if principal.speaks_for(worker) {
+        return Ok(());
+    }
+    tracing::warn!(subject = principal.subject(), worker, code = %Code::Forbidden, "a worker spoke for another's slot");
+    let detail = "this token is not for a worker of that slot; start the worker in a slot of its own account";
+    Err(Problem::new(Code::Forbidden, detail))
 }

@@ -3,9 +3,10 @@
 //! Must never: read the body. Authentication and policy come before a client can make the server work.
 
 use super::action::Action;
-use super::{Permit, Target};
+use super::{Permit, Target, named};
 use crate::api::{App, RequestId};
 use crate::problem::Problem;
+use crate::token::Principal;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -15,23 +16,29 @@ impl<A: Action> FromRequestParts<App> for Permit<A> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let principal = match bearer(&parts.headers).and_then(|token| app.policy().authenticate(token)) {
-            Ok(principal) => principal,
-            Err(problem) => {
-                app.metrics().token_refused(problem.code());
-                return Err(problem);
-            }
-        };
+        let principal = authenticated(&parts.headers, app).await?;
         let params = RawPathParams::from_request_parts(parts, app).await.ok();
         let tenant = params.iter().flatten().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
         let request_id = parts.extensions.get::<RequestId>().map_or("", RequestId::as_str);
         let target = Target { path: parts.uri.path(), tenant, request_id };
-        app.policy().check(principal, target).await
+        match named(tenant, &parts.headers, &principal) {
+            Ok(tenant) => app.policy().check(principal, Target { tenant: tenant.as_deref(), ..target }).await,
+            Err(problem) => Err(app.policy().refuse::<A>(&principal, target, problem).await),
+        }
     }
 }
 
+/// Who sent the request.
+pub(crate) async fn authenticated(headers: &HeaderMap, app: &App) -> Result<Principal, Problem> {
+    let proven = match bearer(headers) {
+        Ok(token) => app.policy().authenticate(token).await,
+        Err(problem) => Err(problem),
+    };
+    proven.inspect_err(|problem| app.metrics().token_refused(problem.code()))
+}
+
 /// The token of `Authorization: Bearer TOKEN`, of which there must be exactly one.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || Problem::new(Code::TokenMissing, "send a token: `Authorization: Bearer TOKEN`");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(missing)?;

@@ -14,8 +14,10 @@
 
 pub mod action;
 mod extract;
+mod named;
 
-pub(crate) use extract::bearer;
+pub(crate) use extract::authenticated;
+pub(crate) use named::named;
 
 use crate::counted::{Counted, UnderWay};
 use crate::problem::Problem;
@@ -26,6 +28,7 @@ use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Proof that somebody may do `A`, now, and that it was written down.
 #[derive(Debug)]
@@ -150,8 +153,32 @@ impl Policy {
     }
 
     /// Who holds this token.
-    pub(crate) fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
-        self.verifier.verify(token).map_err(|refused| Problem::new(refused.code, refused.detail))
+    pub(crate) async fn authenticate(&self, token: &str) -> Result<Principal, Problem> {
+        self.verifier.verify(token).await.map_err(|refused| Problem::new(refused.code, refused.detail))
+    }
+
+    /// Keeps the keys that tokens are checked with fresh until `stop`.
+    pub(crate) async fn keep_keys(&self, stop: &CancellationToken) {
+        self.verifier.keep_fresh(stop).await;
+    }
+
+    /// Writes down a request for `A` that was refused before anything had to be decided.
+    pub(crate) async fn refuse<A: Action>(
+        &self,
+        principal: &Principal,
+        target: Target<'_>,
+        problem: Problem,
+    ) -> Problem {
+        let row = AuditRow {
+            subject: principal.subject(),
+            tenant: principal.tenant().map(TenantId::as_str),
+            token: principal.token(),
+            action: A::NAME,
+            target: target.path,
+            reason: Some(&problem.detail),
+            request_id: target.request_id,
+        };
+        self.store.record(&row).await.err().unwrap_or(problem)
     }
 
     /// Whether the metadata answers.

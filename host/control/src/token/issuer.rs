@@ -3,7 +3,8 @@
 //! `bulkhead token` and the demo use it without a running server; the API uses it for a tenant's own tokens.
 //! Must never: sign a token whose roles and tenant do not fit together, or one that lives longer than [`TOKEN_LIFE_MAX`].
 
-use super::{Claims, Role, Verifier, coherent, key};
+use super::verify::Embedded;
+use super::{Claims, Role, coherent, key};
 use crate::folder::OpenError;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
@@ -67,6 +68,7 @@ struct Inner {
     key: EncodingKey,
     public: Jwk,
     kid: String,
+    for_everybody: bool,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -86,16 +88,37 @@ impl Issuer {
     pub fn open(data_dir: &Path, config: IssuerConfig) -> Result<Self, OpenError> {
         let path = data_dir.join("keys").join("issuer.pem");
         let pem = key::load_or_make(&path)?;
-        let unusable = |error: jsonwebtoken::errors::Error| {
+        Self::of(&pem, config, true).map_err(|error| {
             let message = format!("the issuer's key `{}` is not an Ed25519 key in PKCS #8", path.display());
             OpenError::because(Code::ConfigInvalid, message, error)
+        })
+    }
+
+    /// An issuer for the worker in this process alone, with a key that is nowhere but in its memory: for a control whose people and
+    /// machines log in at an identity provider.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub(crate) fn in_memory(config: IssuerConfig) -> Result<Self, OpenError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            OpenError::new(Code::Internal, format!("cannot make a key for this process: {error}"))
         };
-        let key = EncodingKey::from_ed_pem(&pem).map_err(unusable)?;
-        let mut public = Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(unusable)?;
-        let kid = public.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;
+        let pem = key::fresh().map_err(|error| failed(&error))?;
+        Self::of(pem.as_bytes(), config, false).map_err(|error| failed(&error))
+    }
+
+    fn of(pem: &[u8], config: IssuerConfig, for_everybody: bool) -> jsonwebtoken::errors::Result<Self> {
+        let key = EncodingKey::from_ed_pem(pem)?;
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::EdDSA)?;
+        let kid = public.thumbprint(ThumbprintHash::SHA256)?;
         public.common.key_id = Some(kid.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self { inner: Arc::new(Inner { config, key, public, kid }) })
+        Ok(Self { inner: Arc::new(Inner { config, key, public, kid, for_everybody }) })
+    }
+
+    /// Whether tokens of all roles are taken of it. If not, there are only those of the worker in this process.
+    pub fn is_for_everybody(&self) -> bool {
+        self.inner.for_everybody
     }
 
     /// Makes a token.
@@ -132,16 +155,17 @@ impl Issuer {
         jsonwebtoken::encode(&header, &claims, &self.inner.key).map_err(|error| MintError::Signing(error.to_string()))
     }
 
-    /// The public key as a JSON Web Key Set, for others who want to check tokens.
+    /// The public key as a JSON Web Key Set, for others who want to check tokens; without it where nobody gets any.
     pub fn key_set(&self) -> JwkSet {
-        JwkSet { keys: vec![self.inner.public.clone()] }
+        let shown = self.inner.for_everybody.then(|| self.inner.public.clone());
+        JwkSet { keys: shown.into_iter().collect() }
     }
 
     /// What checks this issuer's tokens.
-    pub(crate) fn verifier(&self) -> Result<Verifier, OpenError> {
+    pub(crate) fn verifier(&self) -> Result<Embedded, OpenError> {
         let key = DecodingKey::from_jwk(&self.inner.public)
             .map_err(|error| OpenError::because(Code::Internal, "the issuer's public key is not usable", error))?;
-        Ok(Verifier::new(key, self.inner.kid.clone(), &self.inner.config))
+        Ok(Embedded::new(key, self.inner.kid.clone(), &self.inner.config, self.inner.for_everybody))
     }
 }
 

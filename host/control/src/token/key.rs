@@ -44,15 +44,19 @@ pub(super) fn load_or_make(path: &Path) -> Result<Vec<u8>, OpenError> {
     fs::read(path).map_err(|error| refused("read", error))
 }
 
-/// Writes a new key beside `path` and links it there, so that two processes that start together end up with one key and no
-/// reader ever sees half of one.
-fn make(path: &Path) -> io::Result<()> {
+/// A new key, as PEM.
+pub(super) fn fresh() -> io::Result<String> {
     let mut der = PKCS8_HEAD.to_vec();
     let mut seed = [0; 32];
     OsRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
     der.extend_from_slice(&seed);
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der)))
+}
 
+/// Writes a new key beside `path` and links it there, so that two processes that start together end up with one key and no
+/// reader ever sees half of one.
+fn make(path: &Path) -> io::Result<()> {
+    let pem = fresh()?;
     let draft = path.with_extension(format!("{}.draft", uuid::Uuid::now_v7()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = file.write_all(pem.as_bytes()).and_then(|()| file.sync_all());

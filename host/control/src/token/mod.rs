@@ -1,14 +1,17 @@
-//! Tokens: who a request comes from. One embedded issuer signs them, one verifier reads them.
+//! Tokens: who a request comes from. The embedded issuer or an identity provider signs them, one verifier reads them.
 //!
-//! A token is a JWT signed with the Ed25519 key in `keys/issuer.pem`. It names a subject, its roles and, for a tenant's
-//! people, the tenant. Promises: a [`Principal`] exists only where a signature, issuer, audience, times and shape were all checked.
+//! A token is a JWT: of the embedded issuer signed with the Ed25519 key in `keys/issuer.pem`, of a provider with one of the keys
+//! that it publishes ([`oidc`]). It names a subject, its roles and, for a tenant's people, the tenant. Promises: a [`Principal`] exists only where a signature, issuer, audience, times and shape were all checked.
 //! Must never: accept an algorithm that the token chose, or put a token or a key into a log or an error.
 
 mod issuer;
 mod key;
+mod oidc;
 mod verify;
 
 pub use issuer::{Grant, Issuer, IssuerConfig, MintError, TOKEN_LIFE_MAX};
+pub(crate) use oidc::Provider;
+pub use oidc::{Login, OidcConfig, Standing};
 pub(crate) use verify::Verifier;
 
 use bulkhead_core::name::TenantId;
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What a token allows, in the tenant that it names or, for the first and the last, beside all tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -77,7 +81,7 @@ impl FromStr for Role {
 #[error("there is no such role; roles are platform-admin, worker, viewer, developer and tenant-admin")]
 pub struct UnknownRole;
 
-/// What stands in a token. Every field is required, `tenant` where the roles are a tenant's; `aud` is one text, not a list.
+/// What stands in a token of the embedded issuer. Every field is required, `tenant` where the roles are a tenant's; `aud` is one text, not a list.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -94,15 +98,23 @@ struct Claims {
 /// Who a request comes from, proven by a token.
 #[derive(Debug, Clone)]
 pub struct Principal {
+    issuer: Arc<str>,
     subject: String,
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
     token: String,
     issued_s: u64,
     expires_s: u64,
+    /// The slots of workers that it may speak for; all of them where nothing is said.
+    slots: Option<Arc<[String]>>,
 }
 
 impl Principal {
+    /// The `iss` of its token: who vouches for the subject. Two issuers may use one subject for different people.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// The `sub` of its token.
     pub fn subject(&self) -> &str {
         &self.subject
@@ -131,6 +143,12 @@ impl Principal {
     /// The roles as the token names them.
     pub fn roles(&self) -> impl Iterator<Item = Role> {
         self.roles.iter().copied()
+    }
+
+    /// Whether it may speak for the worker in this slot. A name that ends with `*` stands for all that begin so.
+    pub fn speaks_for(&self, slot: &str) -> bool {
+        let is = |known: &String| known.strip_suffix('*').map_or(known == slot, |start| slot.starts_with(start));
+        self.slots.as_ref().is_none_or(|slots| slots.iter().any(is))
     }
 
     /// Whether one of its roles includes `needed`.

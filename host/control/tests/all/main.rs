@@ -13,6 +13,7 @@ mod description;
 pub(crate) mod harness;
 mod logs;
 pub(crate) mod metadata;
+mod named;
 pub(crate) mod pipelines;
 pub(crate) mod ports;
 mod problems;

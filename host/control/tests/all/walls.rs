@@ -61,7 +61,8 @@ async fn public_routes_are_known_and_few() {
             "/.well-known/jwks.json",
             "/api/v1/errors/{code}",
             "/api/v1/openapi.json",
-            "/api/v1/docs"
+            "/api/v1/docs",
+            "/api/v1/login"
         ]
     );
     for route in &public {
