@@ -2,6 +2,7 @@
 //!
 //! Must never: take a password as an argument, where every user of the machine can read it; passwords come from files.
 
+use crate::serve::IdentityArguments;
 use bulkhead_bucket::BucketsConfig;
 use bulkhead_core::name::TenantId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -78,6 +79,8 @@ pub(crate) struct ServeArguments {
     pub(crate) compile_cpu_s: u64,
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
     #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]

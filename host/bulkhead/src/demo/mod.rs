@@ -9,7 +9,7 @@ mod tenant;
 
 use crate::arguments::{DemoArguments, GroupProtocol, LogArguments, LogKind, Role, ServeArguments, WorkerArguments};
 use crate::client::{Client, TokenSource};
-use crate::serve::{Host, make_private, signal};
+use crate::serve::{Host, IdentityArguments, make_private, signal};
 use anyhow::{Context, bail};
 use bulkhead_control::{Grant, Issuer, Role as TokenRole};
 use bulkhead_core::name::TenantId;
@@ -56,6 +56,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         module_bytes_max: bulkhead_core::limits::MODULE_BYTES_MAX,
         compile_cpu_s: bulkhead_engine::CompileLimits::default().cpu_seconds,
         database: crate::arguments::DatabaseArguments::default(),
+        identity: IdentityArguments::default(),
         log: LogArguments {
             log: LogKind::Embedded,
             kafka_bootstrap: String::new(),

@@ -4,8 +4,11 @@
 //! new requests, no new batches, finished batches commit, then the process ends.
 //! Must never: listen on an address that was not asked for.
 
+mod identity;
 mod ports;
 mod server;
+
+pub(crate) use identity::IdentityArguments;
 
 use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, ServeArguments, WorkerArguments};
 use crate::client::{Client, TokenSource};
@@ -97,6 +100,8 @@ impl Host {
         if let Some(listener) = listener {
             let config = ControlConfig {
                 module_bytes_max: arguments.module_bytes_max,
+                embedded_issuer: arguments.identity.embedded_issuer(),
+                oidc: arguments.identity.providers().context("the identity provider")?,
                 ..crate::database::config(&arguments.data_dir, &arguments.database)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));
