@@ -72,6 +72,11 @@ impl Client {
         Ok(self.http.request(method, url).bearer_auth(self.token.token()?).timeout(CALL_TIMEOUT))
     }
 
+    /// A request without a token, for what is told to anybody.
+    pub(crate) fn plain(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).timeout(CALL_TIMEOUT)
+    }
+
     /// The assignment of a worker with its tag, if it is another than the one tagged `known`; waits up to `wait` for one.
     pub(crate) async fn assignment(
         &self,

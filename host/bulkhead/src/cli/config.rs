@@ -11,9 +11,15 @@
 //!
 //! [tokens]
 //! "https://bulkhead.example.com" = "eyJ…"
+//!
+//! [logins."https://bulkhead.example.com"]
+//! issuer = "https://id.example.com/realms/bulkhead"
+//! client = "bulkhead-cli"
+//! refresh = "eyJ…"
+//! expires = 1767225600
 //! ```
 //!
-//! A token is kept for the server that it is for, so that no other server is ever sent it.
+//! A token, and the login that renews it, are kept for the server that it is for, so that no other server is ever sent it.
 //! Must never: write the file where others can read it, or show a token.
 
 use super::failure::Complaint;
@@ -72,6 +78,23 @@ pub(crate) struct File {
     /// By server.
     #[serde(default)]
     tokens: BTreeMap<String, String>,
+    /// By server.
+    #[serde(default)]
+    logins: BTreeMap<String, Login>,
+}
+
+/// Where a token came from, so that it can be renewed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    /// The identity provider.
+    pub(crate) issuer: String,
+    /// The client that logged in there.
+    pub(crate) client: String,
+    /// What gets a new token; none for a machine's login.
+    pub(crate) refresh: Option<String>,
+    /// Seconds since the epoch at which the token ends.
+    pub(crate) expires: i64,
 }
 
 /// What all three say together.
@@ -83,6 +106,8 @@ pub(crate) struct Settings {
     pub(crate) output: Format,
     /// File with the authorities to believe instead of the system's.
     pub(crate) ca: Option<PathBuf>,
+    /// Where the token came from, if it is the config file's and a login's.
+    pub(crate) login: Option<Login>,
     token: Option<String>,
     token_file: Option<PathBuf>,
 }
@@ -98,11 +123,14 @@ impl Settings {
         let server = flags.server.as_deref().or(file.server.as_deref()).unwrap_or(DEFAULT_SERVER);
         let server = normal(server)?;
         let project = flags.project.clone().or(file.project);
+        let of_environment = token_of_environment();
+        let stored = of_environment.is_none() && flags.token_file.is_none();
         Ok(Self {
             tenant: flags.tenant.clone().or(file.tenant),
             project: project.map_or_else(|| DEFAULT_PROJECT.parse(), Ok)?,
             output: flags.output.or(file.output).unwrap_or_default(),
-            token: token_of_environment().or_else(|| file.tokens.get(&server).cloned()),
+            login: file.logins.get(&server).filter(|_| stored).cloned(),
+            token: of_environment.or_else(|| file.tokens.get(&server).cloned()),
             token_file: flags.token_file.clone(),
             ca: flags.ca.clone().or(file.ca),
             server,
@@ -184,8 +212,8 @@ fn read(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Keeps a token for a server, and makes the server the default, with this tenant where the token has one, and with the file of
-/// authorities that it was reached with. Comments and order of the file stay.
+/// Keeps a token for a server, with the login that it came from where it did, and makes the server the default, with this tenant where
+/// the token has one, and with the file of authorities that it was reached with. Comments and order of the file stay.
 ///
 /// # Errors
 /// [`Code::CliConfigInvalid`] where the file is there and not TOML; [`Code::LocalFailure`] where it cannot be written.
@@ -194,12 +222,10 @@ pub(crate) fn store(
     server: &str,
     tenant: Option<&str>,
     token: &str,
+    login: Option<&Login>,
     ca: Option<&Path>,
 ) -> anyhow::Result<()> {
-    read(path)?;
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut document: toml_edit::DocumentMut =
-        text.parse().map_err(|_| Complaint::new(Code::CliConfigInvalid, format!("{} is not TOML", path.display())))?;
+    let mut document = document(path)?;
     document["server"] = toml_edit::value(server);
     match tenant {
         Some(tenant) => document["tenant"] = toml_edit::value(tenant),
@@ -208,10 +234,69 @@ pub(crate) fn store(
     if let Some(ca) = ca.and_then(|ca| std::path::absolute(ca).ok()) {
         document["ca"] = toml_edit::value(ca.to_string_lossy().as_ref());
     }
-    if !document.contains_table("tokens") {
-        document["tokens"] = toml_edit::table();
+    put(&mut document, server, token, login);
+    write(path, &document)
+}
+
+/// Replaces the token for a server by the one that its login gave for it. What is the default stays.
+///
+/// # Errors
+/// As [`store`].
+pub(crate) fn renewed(path: &Path, server: &str, token: &str, login: &Login) -> anyhow::Result<()> {
+    let mut document = document(path)?;
+    put(&mut document, server, token, Some(login));
+    write(path, &document)
+}
+
+/// Forgets token and login of a server, and gives the login.
+///
+/// # Errors
+/// As [`store`].
+pub(crate) fn forget(path: &Path, server: &str) -> anyhow::Result<Option<Login>> {
+    let login = read(path)?.logins.remove(server);
+    let mut document = document(path)?;
+    for name in ["tokens", "logins"] {
+        _ = document.get_mut(name).and_then(toml_edit::Item::as_table_like_mut).map(|table| table.remove(server));
+    }
+    // A file that is not there, or has nothing of the server, stays as it is.
+    if path.exists() {
+        write(path, &document)?;
+    }
+    Ok(login)
+}
+
+fn document(path: &Path) -> anyhow::Result<toml_edit::DocumentMut> {
+    read(path)?;
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let bad = |_| Complaint::new(Code::CliConfigInvalid, format!("{} is not TOML", path.display()));
+    Ok(text.parse().map_err(bad)?)
+}
+
+fn put(document: &mut toml_edit::DocumentMut, server: &str, token: &str, login: Option<&Login>) {
+    for name in ["tokens", "logins"] {
+        if !document.contains_table(name) {
+            let mut table = toml_edit::Table::new();
+            // A heading of its own only where something stands right below it.
+            table.set_implicit(name == "logins");
+            document[name] = toml_edit::Item::Table(table);
+        }
     }
     document["tokens"][server] = toml_edit::value(token);
+    let Some(login) = login else {
+        _ = document["logins"].as_table_like_mut().map(|table| table.remove(server));
+        return;
+    };
+    let mut table = toml_edit::Table::new();
+    table["issuer"] = toml_edit::value(&login.issuer);
+    table["client"] = toml_edit::value(&login.client);
+    if let Some(refresh) = &login.refresh {
+        table["refresh"] = toml_edit::value(refresh);
+    }
+    table["expires"] = toml_edit::value(login.expires);
+    document["logins"][server] = toml_edit::Item::Table(table);
+}
+
+fn write(path: &Path, document: &toml_edit::DocumentMut) -> anyhow::Result<()> {
     write_private(path, &document.to_string())
         .map_err(|error| Complaint::new(Code::LocalFailure, format!("writing {}: {error}", path.display())).into())
 }
@@ -248,10 +333,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/config.toml");
-        store(&path, "http://a", Some("acme"), "one", None).unwrap();
+        let login = Login { issuer: "i".into(), client: "c".into(), refresh: Some("again".into()), expires: 7 };
+        store(&path, "http://a", Some("acme"), "one", Some(&login), None).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("# mine\noutput = \"json\"\n{text}")).unwrap();
-        store(&path, "http://b", None, "two", Some(Path::new("/own.pem"))).unwrap();
+        store(&path, "http://b", None, "two", None, Some(Path::new("/own.pem"))).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\n"), "{text}");
         let file = read(&path).unwrap();
@@ -259,6 +345,27 @@ mod tests {
         assert_eq!((file.server.as_deref(), file.tenant), (Some("http://b"), None));
         assert_eq!(file.ca.as_deref(), Some(Path::new("/own.pem")));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        renewed(&path, "http://a", "three", &Login { refresh: None, expires: 8, ..login.clone() }).unwrap();
+        let file = read(&path).unwrap();
+        assert_eq!((file.tokens["http://a"].as_str(), file.logins["http://a"].expires), ("three", 8));
+        assert_eq!(file.server.as_deref(), Some("http://b"), "a renewal changed what is the default");
+        store(&path, "http://a", None, "given", None, None).unwrap();
+        assert!(read(&path).unwrap().logins.is_empty(), "a token that was given would be renewed by an old login");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_and_the_rest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        assert!(forget(&path, "http://a").unwrap().is_none() && !path.exists());
+        let login = Login { issuer: "i".into(), client: "c".into(), refresh: Some("again".into()), expires: 7 };
+        store(&path, "http://a", None, "one", Some(&login), None).unwrap();
+        store(&path, "http://b", None, "two", Some(&login), None).unwrap();
+        assert_eq!(forget(&path, "http://a").unwrap().unwrap().refresh.as_deref(), Some("again"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("http://a") && !text.contains("one"), "{text}");
+        assert_eq!(read(&path).unwrap().tokens.len(), 1);
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn problem(error: &anyhow::Error, server: &str) -> (Value, u8) {
     if let Some(complaint) = error.downcast_ref::<Complaint>() {
         let exit = match complaint.code {
             Code::CliConfigInvalid => EXIT_USAGE,
-            Code::TokenNotStored => EXIT_NOT_ALLOWED,
+            Code::TokenNotStored | Code::LoginEnded | Code::LoginFailed => EXIT_NOT_ALLOWED,
             Code::ServerAway => EXIT_AWAY,
             _ => EXIT_FAILED,
         };

@@ -41,8 +41,10 @@ pub(crate) enum Command {
     New(new::Arguments),
     /// Run a stage on a file of records here, with the host's engine and limits
     Run(Box<run::Arguments>),
-    /// Store the token for a server, and make it the default
+    /// Log in at a server, or store a token for it, and make it the default
     Login(login::Arguments),
+    /// Forget the token for a server, and end its login
+    Logout(login::Logout),
     /// Show whose token this is and what it allows
     Whoami(login::Who),
     /// Make, see and delete tenants
@@ -77,6 +79,7 @@ impl Command {
             Self::New(_) | Self::Completion(_) | Self::Version => None,
             Self::Run(arguments) => Some(&arguments.connection),
             Self::Login(arguments) => Some(&arguments.connection),
+            Self::Logout(arguments) => Some(&arguments.connection),
             Self::Whoami(arguments) => Some(&arguments.connection),
             Self::Tenant(arguments) => Some(&arguments.connection),
             Self::Project(arguments) => Some(&arguments.connection),
@@ -90,11 +93,20 @@ impl Command {
         }
     }
 
+    /// Whether it begins with a stored token that is good for a while: those that log in, log out or stay here need none.
+    fn wants_token(&self) -> bool {
+        !matches!(self, Self::Login(_) | Self::Logout(_) | Self::Run(_))
+    }
+
     async fn run(self) -> anyhow::Result<()> {
+        if let Some(connection) = self.connection().filter(|_| self.wants_token()) {
+            login::renew_if_due(connection).await?;
+        }
         match self {
             Self::New(arguments) => new::run(&arguments),
             Self::Run(arguments) => run::run(*arguments).await,
             Self::Login(arguments) => login::run(&arguments).await,
+            Self::Logout(arguments) => login::logout(&arguments).await,
             Self::Whoami(arguments) => login::whoami(&arguments).await,
             Self::Tenant(arguments) => tenant::run(arguments).await,
             Self::Project(arguments) => project::run(arguments).await,
@@ -118,6 +130,9 @@ pub(crate) fn main(command: Command) -> ExitCode {
     if let Command::Login(login) = &command {
         // The server that it talks to, and so the one that a failure is told of.
         connection.server = login.address.clone().or(connection.server);
+    }
+    if let Command::Logout(logout) = &command {
+        connection.server = logout.address.clone().or(connection.server);
     }
     let settings = Settings::of(&connection).ok();
     let format = settings.as_ref().map(|settings| settings.output).or(connection.output).unwrap_or_default();

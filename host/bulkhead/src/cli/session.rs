@@ -4,8 +4,9 @@
 
 use super::config::{Connection, Settings};
 use super::failure::Complaint;
+use super::login;
 use super::output::{self, Format};
-use crate::client::{Client, TokenSource, accepted};
+use crate::client::{Client, accepted};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bulkhead_core::code::Code;
@@ -32,7 +33,8 @@ impl Session {
         let settings = Settings::of(connection)?;
         let token = settings.token()?;
         let tenant = settings.tenant.clone().or_else(|| tenant_of(&token));
-        let client = Client::new(&settings.server, TokenSource::Fixed(token), &settings.authorities()?)?;
+        let source = login::source(connection, &settings, token);
+        let client = Client::new(&settings.server, source, &settings.authorities()?)?;
         Ok(Self { client, settings, tenant })
     }
 

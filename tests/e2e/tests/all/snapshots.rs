@@ -90,11 +90,12 @@ fn transcript(shell: &Shell, host: &Host, commands: &[&str]) -> Result<String> {
 }
 
 /// Every command with its own help.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "",
     "new",
     "run",
     "login",
+    "logout",
     "whoami",
     "tenant",
     "project",
