@@ -1,4 +1,4 @@
-//! Installs Apache Kafka from Maven Central and the S3 server versitygw from the Go module proxy, once.
+//! Installs Apache Kafka and Keycloak from Maven Central and the S3 server versitygw from the Go module proxy, once.
 //!
 //! Versions are pinned: of Kafka's newer ones some artifacts are listed but cannot be fetched. Several test binaries may ask at the
 //! same time; a file lock lets one install and the others wait.
@@ -96,6 +96,53 @@ pub fn postgres() -> Result<PathBuf> {
     let (release, programs) = newest.context("these tests need PostgreSQL 15 or later (package postgresql)")?;
     ensure!(release >= 15, "these tests need PostgreSQL 15 or later; there is {release} (package postgresql)");
     Ok(programs)
+}
+
+/// The release of Keycloak that tests run against.
+const KEYCLOAK: &str = "26.7.3";
+
+/// The folder of Keycloak, installed and built now if it is not: 180 MB, and half a minute.
+///
+/// # Errors
+/// Where Java is missing, or Maven cannot fetch it.
+pub fn keycloak() -> Result<PathBuf> {
+    ensure_tool("java", "-version", "a Java runtime, 17 or later (package openjdk-17-jre-headless)")?;
+    let root = services();
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    let home = root.canonicalize()?.join(format!("keycloak-{KEYCLOAK}"));
+    let lock = File::create(root.join(".install.lock"))?;
+    lock.lock().context("cannot lock the folder of services")?;
+    if home.exists() {
+        return Ok(home);
+    }
+    ensure_tool("mvn", "-version", "Maven, which fetches Keycloak (package maven)")?;
+    let partial = home.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial)?;
+    let unpack = ["-B", "-ntp", "-q", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack"];
+    let artifact = format!("-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:zip");
+    let mut maven = Command::new("mvn");
+    maven.args(unpack).arg(artifact).arg(format!("-DoutputDirectory={}", partial.display())).current_dir(&partial);
+    let remedy = "see that this machine reaches Maven Central or a mirror named in ~/.m2/settings.xml";
+    run(&mut maven, "Maven could not fetch Keycloak", remedy)?;
+    let unpacked = partial.join(format!("keycloak-{KEYCLOAK}"));
+    // Once for all starts, each of which would do it otherwise.
+    let mut build = Command::new(unpacked.join("bin/kc.sh"));
+    build.args(["build", "--db=dev-file"]).env("JAVA_OPTS_APPEND", "-XX:TieredStopAtLevel=1");
+    run(&mut build, "Keycloak could not be built", "look at what it said")?;
+    fs::rename(&unpacked, &home).with_context(|| format!("cannot make {}", home.display()))?;
+    fs::remove_dir_all(&partial)?;
+    Ok(home)
+}
+
+fn run(command: &mut Command, what: &str, remedy: &str) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let last: Vec<&str> = said.lines().rev().take(20).collect();
+    let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+    ensure!(output.status.success(), "{what}: {remedy}, then run again. It said:\n{last}");
+    Ok(())
 }
 
 fn install(home: &Path, version: &str) -> Result<()> {

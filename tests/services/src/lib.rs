@@ -5,9 +5,11 @@
 
 mod admin;
 mod broker;
+mod browser;
 mod folder;
 mod install;
 mod kafka;
+mod keycloak;
 mod ports;
 mod postgres;
 mod s3;
@@ -15,11 +17,14 @@ mod scratch;
 mod spawner;
 
 pub use admin::{Acl, Operation, Resource};
+pub use browser::Browser;
 pub use install::KAFKA;
 pub use install::kafka as install_kafka;
+pub use install::keycloak as install_keycloak;
 pub use install::postgres as postgres_programs;
 pub use install::s3 as install_s3;
 pub use kafka::{ADMIN_PASSWORD, ADMIN_USER, Kafka};
+pub use keycloak::{KEYCLOAK_ADMIN, KEYCLOAK_PASSWORD, Keycloak};
 pub use postgres::{POSTGRES_ADMIN, POSTGRES_OWNER, POSTGRES_PASSWORD, POSTGRES_SERVER, Postgres};
 pub use s3::{S3, S3_BUCKET, S3_PASSWORD, S3_USER};
 pub use scratch::ScratchDatabase;

@@ -1,13 +1,13 @@
 //! Runs a service by hand: prints as JSON how to reach it, and keeps it until SIGTERM or SIGINT.
 //!
 //! `cargo run -p bulkhead-test-services -- kafka --brokers 3`; with `install kafka` it only installs it and prints the folder
-//! of its jars; `install s3` the same with the S3 server's program.
+//! of its jars; `install s3` the same with the S3 server's program, `install keycloak` with Keycloak's folder.
 
 use anyhow::{Context, Result, bail};
-use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, KAFKA, Kafka, install_kafka, install_s3};
+use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, KAFKA, Kafka, install_kafka, install_keycloak, install_s3};
 use std::io::Write;
 
-const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3";
+const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3 | install keycloak";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +21,10 @@ fn main() -> Result<()> {
         }
         ["install", "s3"] => {
             println!("{}", install_s3()?.display());
+            return Ok(());
+        }
+        ["install", "keycloak"] => {
+            println!("{}", install_keycloak()?.display());
             return Ok(());
         }
         _ => bail!(USAGE),

@@ -31,8 +31,8 @@ pub(crate) struct Prerequisite {
 pub(crate) enum Remedy {
     /// rustup arguments; run without asking, since rustup puts it beside the toolchain only.
     Rustup(&'static [&'static str]),
-    /// Debian packages, small enough to be installed without asking where that is allowed.
-    SmallPackages(&'static str),
+    /// Debian packages that change nothing of what others use, and are installed without asking where that is allowed.
+    HarmlessPackages(&'static str),
     /// Debian packages that a person should choose to install.
     Packages(&'static str),
 }
@@ -78,14 +78,14 @@ pub(crate) const ALL: &[Prerequisite] = &[
         needs: Needs::Building,
         why: "librdkafka is built with it",
         present: || program("make").arg("--version").succeeds(),
-        remedy: Remedy::SmallPackages("make"),
+        remedy: Remedy::HarmlessPackages("make"),
     },
     Prerequisite {
         name: "pkg-config",
         needs: Needs::Building,
         why: "OpenSSL's headers are found with it",
         present: || program("pkg-config").arg("--version").succeeds(),
-        remedy: Remedy::SmallPackages("pkg-config"),
+        remedy: Remedy::HarmlessPackages("pkg-config"),
     },
     Prerequisite {
         name: "OpenSSL's headers",
@@ -93,7 +93,7 @@ pub(crate) const ALL: &[Prerequisite] = &[
         why: "librdkafka logs in to Kafka with them",
         // Without pkg-config nobody can tell; then both packages are asked for at once.
         present: || program("pkg-config").args(["--exists", "openssl"]).succeeds(),
-        remedy: Remedy::SmallPackages("libssl-dev"),
+        remedy: Remedy::HarmlessPackages("libssl-dev"),
     },
     Prerequisite {
         name: "Java 17 or later",
@@ -105,7 +105,7 @@ pub(crate) const ALL: &[Prerequisite] = &[
     Prerequisite {
         name: "Maven",
         needs: Needs::Everything,
-        why: "it fetches Kafka",
+        why: "it fetches Kafka and Keycloak",
         present: || program("mvn").arg("--version").succeeds(),
         remedy: Remedy::Packages("maven"),
     },
@@ -122,6 +122,20 @@ pub(crate) const ALL: &[Prerequisite] = &[
         why: "the tests keep metadata in it too",
         present: postgres,
         remedy: Remedy::Packages("postgresql"),
+    },
+    Prerequisite {
+        name: "Chromium",
+        needs: Needs::Everything,
+        why: "the tests log in with it",
+        present: || program("chromium").arg("--version").succeeds(),
+        remedy: Remedy::HarmlessPackages("chromium"),
+    },
+    Prerequisite {
+        name: "Chromium's driver",
+        needs: Needs::Everything,
+        why: "the tests use the browser through it",
+        present: || program("chromedriver").arg("--version").succeeds(),
+        remedy: Remedy::HarmlessPackages("chromium-driver"),
     },
     Prerequisite {
         name: "Python 3 with pip and venv",

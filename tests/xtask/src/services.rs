@@ -14,6 +14,14 @@ pub(crate) fn install_s3() -> Result<()> {
     program(target().join("debug/bulkhead-test-services")).args(["install", "s3"]).output().map(drop)
 }
 
+/// Installs Keycloak where it is missing. The host must have been built.
+///
+/// # Errors
+/// Where it cannot be fetched.
+pub(crate) fn install_keycloak() -> Result<()> {
+    program(target().join("debug/bulkhead-test-services")).args(["install", "keycloak"]).output().map(drop)
+}
+
 /// Installs Kafka where it is missing and gives the folder of its jars. The host must have been built.
 ///
 /// # Errors

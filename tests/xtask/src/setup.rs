@@ -1,7 +1,7 @@
 //! Sees that the machine has what the other commands need, and gets what may be got without asking.
 //!
 //! Quick and silent where all is there.
-//! Must never: change the machine beyond rustup's own folders and the small Debian packages that it names first.
+//! Must never: change the machine beyond rustup's own folders and the harmless Debian packages that it names first.
 
 use crate::command::program;
 pub(crate) use crate::prerequisites::Needs;
@@ -37,12 +37,12 @@ fn missing(needs: Needs) -> Vec<&'static Prerequisite> {
     ALL.iter().filter(|prerequisite| prerequisite.needs <= needs && !(prerequisite.present)()).collect()
 }
 
-/// Installs small packages where this is Debian and nobody must be asked for a password.
+/// Installs harmless packages where this is Debian and nobody must be asked for a password.
 fn install(missing: &[&Prerequisite]) {
     let packages: Vec<&str> = missing
         .iter()
         .filter_map(|prerequisite| match prerequisite.remedy {
-            Remedy::SmallPackages(packages) => Some(packages),
+            Remedy::HarmlessPackages(packages) => Some(packages),
             _ => None,
         })
         .collect();
@@ -73,7 +73,7 @@ fn apt_get() -> Option<Vec<&'static str>> {
 fn sentence(prerequisite: &Prerequisite) -> String {
     let command = match prerequisite.remedy {
         Remedy::Rustup(arguments) => format!("rustup {}", arguments.join(" ")),
-        Remedy::SmallPackages(packages) | Remedy::Packages(packages) => format!("sudo apt-get install {packages}"),
+        Remedy::HarmlessPackages(packages) | Remedy::Packages(packages) => format!("sudo apt-get install {packages}"),
     };
     format!("{} ({}): on Debian, run `{command}`", prerequisite.name, prerequisite.why)
 }

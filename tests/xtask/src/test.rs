@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
         if steps.run("build", || cargo(["build", "--workspace", "--all-targets"]).run()).is_some() {
             steps.run("install Kafka", services::install);
             steps.run("install the S3 server", services::install_s3);
+            steps.run("install Keycloak", services::install_keycloak);
             tally = steps.run("test", || tests(arguments)).unwrap_or_default();
             if arguments.is_empty() {
                 let asked = steps.run("requests from the API's description", schemathesis::test).unwrap_or_default();

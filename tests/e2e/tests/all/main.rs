@@ -15,6 +15,7 @@ mod deletion;
 mod developer;
 mod examples;
 mod faults;
+mod identity;
 mod kafka;
 mod local;
 mod manifests;

@@ -3,11 +3,13 @@
 //! Must never: let a variable of whoever runs the tests reach the command.
 
 use anyhow::{Context, Result, ensure};
-use bulkhead_testbed::{Host, bulkhead};
+use bulkhead_test_services::spawn;
+use bulkhead_testbed::{Host, bulkhead, until};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -21,6 +23,42 @@ pub(crate) struct Shell {
     variables: Vec<(String, String)>,
     /// Where commands run.
     pub(crate) at: PathBuf,
+}
+
+/// A command that goes on beside the test.
+pub(crate) struct Begun {
+    child: Child,
+    out: PathBuf,
+    error: PathBuf,
+}
+
+impl Begun {
+    /// Waits until a line of its standard error begins so, and gives the rest of that line.
+    pub(crate) fn told(&mut self, start: &str) -> Result<String> {
+        until(&format!("the command to say `{start}`"), || {
+            let said = std::fs::read_to_string(&self.error).unwrap_or_default();
+            let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let found = whole.lines().find_map(|line| line.trim_start().strip_prefix(start));
+            found.map(str::to_owned).ok_or(said)
+        })
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn end(mut self) -> Result<Said> {
+        let child = &mut self.child;
+        let status = until("the command to end", || {
+            child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "it runs".to_owned())
+        })?;
+        let code = status.code().with_context(|| format!("it ended by {status}"))?;
+        Ok(Said { code, out: std::fs::read_to_string(&self.out)?, error: std::fs::read_to_string(&self.error)? })
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
 }
 
 /// What a command said and how it ended.
@@ -64,13 +102,7 @@ impl Shell {
 
     /// Runs a program with this input.
     pub(crate) fn program(&self, program: &OsStr, arguments: &[&str], input: &[u8]) -> Result<Said> {
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BULKHEAD_")) {
-            command.env_remove(name);
-        }
-        NOT_INHERITED.iter().for_each(|name| _ = command.env_remove(name));
-        command.env("XDG_CONFIG_HOME", self.folder().join("config")).env("XDG_CACHE_HOME", self.folder().join("cache"));
-        command.args(arguments).envs(self.variables.iter().cloned()).current_dir(&self.at);
+        let mut command = self.command(program, arguments);
         let began = Instant::now();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().context("no pipe")?;
@@ -83,6 +115,26 @@ impl Shell {
         println!("{:>7.1} s  $ {name} {}", began.elapsed().as_secs_f64(), arguments.join(" "));
         let code = status.code().with_context(|| format!("{arguments:?} ended by {status}"))?;
         Ok(Said { code, out: String::from_utf8(stdout)?, error: String::from_utf8(stderr)? })
+    }
+
+    fn command(&self, program: &OsStr, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BULKHEAD_")) {
+            command.env_remove(name);
+        }
+        NOT_INHERITED.iter().for_each(|name| _ = command.env_remove(name));
+        command.env("XDG_CONFIG_HOME", self.folder().join("config")).env("XDG_CACHE_HOME", self.folder().join("cache"));
+        command.args(arguments).envs(self.variables.iter().cloned()).current_dir(&self.at);
+        command
+    }
+
+    /// Begins `bulkhead`, which goes on beside the test.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Result<Begun> {
+        let file = |name: &str| self.folder().join(format!("{name}-{}", arguments.join("-").replace('/', "_")));
+        let (out, error) = (file("out"), file("error"));
+        let mut command = self.command(bulkhead()?.as_os_str(), arguments);
+        command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&error)?);
+        Ok(Begun { child: spawn(command)?, out, error })
     }
 
     /// Runs `bulkhead` with this input, however it ends.
