@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// For each crate of the host, the crates of the workspace that it may use.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("bulkhead-core", &[]),
     ("bulkhead-bucket", &["bulkhead-core"]),
     ("bulkhead-engine", &["bulkhead-core"]),
     ("bulkhead-log", &["bulkhead-core"]),
     ("bulkhead-flow", &["bulkhead-bucket", "bulkhead-core", "bulkhead-engine", "bulkhead-log"]),
-    ("bulkhead-control", &["bulkhead-core"]),
+    ("bulkhead-vault", &["bulkhead-core"]),
+    ("bulkhead-control", &["bulkhead-core", "bulkhead-vault"]),
     ("bulkhead-operator", &["bulkhead-core"]),
     (
         "bulkhead",
@@ -27,6 +28,7 @@ const EDGES: [(&str, &[&str]); 8] = [
             "bulkhead-flow",
             "bulkhead-control",
             "bulkhead-operator",
+            "bulkhead-vault",
             "bulkhead-example-data",
         ],
     ),
@@ -52,6 +54,7 @@ const HEAVY: [(&str, &[&str]); 22] = [
     ("axum", &["bulkhead-control", "bulkhead"]),
     ("kube", &["bulkhead-operator"]),
     ("clap", &["bulkhead"]),
+    ("chacha20poly1305", &["bulkhead-vault"]),
     ("indicatif", &["bulkhead"]),
     ("inferno", &["bulkhead"]),
     ("oauth2", &["bulkhead"]),
@@ -62,7 +65,7 @@ const HEAVY: [(&str, &[&str]); 22] = [
 ];
 
 /// What `core` may use: nothing that does I/O or brings a runtime.
-const CORE: [&str; 7] = ["hex", "serde", "serde_json", "serde_yaml_ng", "sha2", "thiserror", "time"];
+const CORE: [&str; 8] = ["hex", "serde", "serde_json", "serde_yaml_ng", "sha2", "thiserror", "time", "zeroize"];
 
 /// Crates that exist for tests: nobody may depend on them but for tests.
 const FOR_TESTS: [&str; 2] = ["bulkhead-test-services", "bulkhead-test-guests"];

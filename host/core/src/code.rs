@@ -74,6 +74,11 @@ codes! {
     LoginEnded = "BH0044", 401, "Login ended";
     LoginFailed = "BH0045", 401, "Not logged in";
     LoginNotOffered = "BH0046", 400, "No login offered";
+    MasterKeyUnusable = "BH0060", 503, "Master key not usable";
+    KeyNotOpened = "BH0061", 503, "Tenant's key does not open";
+    SealBroken = "BH0062", 500, "Sealed value does not open";
+    KeysShredded = "BH0063", 410, "Key shredded";
+    SecretInUse = "BH0064", 409, "Secret in use";
 
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";
@@ -97,6 +102,9 @@ codes! {
     FieldInvalid = "BH0209", 422, "Field not accepted";
     GrantMissing = "BH0210", 422, "Grant missing";
     TickMissing = "BH0218", 422, "Module does not tick";
+    SecretMissing = "BH0220", 422, "No such secret";
+    ConfigMissing = "BH0221", 422, "No such config entry";
+    ConfigUnmergeable = "BH0222", 422, "Config cannot be merged";
 
     StageTrapped = "BH0301", 200, "Stage trapped";
     StageOutOfFuel = "BH0302", 200, "Record used up its fuel";
@@ -118,6 +126,8 @@ codes! {
     BucketMisused = "BH0324", 200, "Too much asked of a bucket";
     BucketNotHere = "BH0325", 200, "No buckets on this machine";
     ScratchUnavailable = "BH0330", 503, "No room for scratch files";
+    SecretUnavailable = "BH0340", 503, "Secret away";
+    SecretNotHere = "BH0341", 200, "No such secret on this machine";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";
