@@ -5,7 +5,7 @@
 
 use crate::code::Code;
 use crate::manifest::PipelineSpec;
-use crate::name::{PipelineName, ProjectId, StageName, TenantId, TopicName};
+use crate::name::{EntryName, PipelineName, ProjectId, StageName, TenantId, TopicName};
 use crate::scope::PipelinePath;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,10 @@ pub struct PipelineAssignment {
     pub paused: bool,
     /// Partitions of each input that have had a committed position: for these, a missing position is an error, never a reset.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+    /// Which values the secrets have that its stages are granted, by the project's name for them: another stamp is another value. The
+    /// values themselves come another way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<EntryName, String>,
 }
 
 impl PipelineAssignment {

@@ -15,17 +15,20 @@ pub enum Capability {
     State,
     /// Objects below granted prefixes of buckets.
     Buckets,
+    /// Secrets of its project, by name.
+    Secrets,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: &'static [Capability] = &[Capability::State, Capability::Buckets];
+    pub const ALL: &'static [Capability] = &[Capability::State, Capability::Buckets, Capability::Secrets];
 
     /// The interface that a component imports to use it, without its version.
     pub fn import(self) -> &'static str {
         match self {
             Self::State => "bulkhead:stage/state",
             Self::Buckets => "bulkhead:stage/bucket",
+            Self::Secrets => "bulkhead:stage/secrets",
         }
     }
 
@@ -34,6 +37,7 @@ impl Capability {
         match self {
             Self::State => "state: {maxBytes: 67108864}",
             Self::Buckets => "buckets: {archive: {bucket: flights, prefix: 2013/, access: read}}",
+            Self::Secrets => "secrets: [db-password]",
         }
     }
 }
@@ -61,6 +65,7 @@ impl<M> StageSpec<M> {
         let granted = |capability: &Capability| match capability {
             Capability::State => self.state.is_some(),
             Capability::Buckets => !self.buckets.is_empty(),
+            Capability::Secrets => !self.secrets.is_empty(),
         };
         Capability::ALL.iter().copied().filter(granted).collect()
     }

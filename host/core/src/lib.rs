@@ -18,4 +18,5 @@ pub mod manifest;
 pub mod name;
 pub mod replay;
 pub mod scope;
+pub mod secret;
 pub mod time;

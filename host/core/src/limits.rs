@@ -143,6 +143,12 @@ pub const BUCKET_LIST_MAX: usize = 1_000;
 pub const BUCKET_UPLOADS_MAX: usize = 4;
 /// Milliseconds that a bucket may take for one call of a stage before it counts as away. They are not part of the stage's deadline.
 pub const BUCKET_CALL_MS: u64 = 30_000;
+/// Bytes of a secret at most: a key with its chain of certificates.
+pub const SECRET_BYTES_MAX: usize = 64 * KIB as usize;
+/// Bytes of a config entry at most, as JSON.
+pub const CONFIG_ENTRY_BYTES_MAX: usize = 16 * KIB as usize;
+/// Secrets that one stage may be granted at most, and config entries that it may take: each is held in memory.
+pub const STAGE_ENTRIES_MAX: usize = 64;
 /// Columns of a bucket output at most.
 pub const COLUMNS_MAX: usize = 200;
 /// Different values of an output's `by` column that one roll gathers; with one more it ends early. Bounds the objects of a commit.

@@ -131,6 +131,10 @@ name!(
     GrantName, "grant name", is_label, LABEL_RULE
 );
 name!(
+    /// A secret or a config entry within a project, and the name under which a stage knows it.
+    EntryName, "name of a secret or config entry", is_label, LABEL_RULE
+);
+name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );
@@ -139,6 +143,11 @@ impl ProjectId {
     /// The project around this one, if there is one.
     pub fn parent(&self) -> Option<ProjectId> {
         self.0.rsplit_once('.').map(|(parent, _)| Self(parent.to_owned()))
+    }
+
+    /// This project and those around it, the nearest first.
+    pub fn and_around(&self) -> impl Iterator<Item = ProjectId> + use<> {
+        std::iter::successors(Some(self.clone()), ProjectId::parent)
     }
 }
 

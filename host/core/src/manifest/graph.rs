@@ -59,6 +59,8 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
     let tick_ms = check.tick_ms(&at, raw.tick_ms);
     let buckets = super::buckets::grants(check, &at, raw.buckets);
     let scratch = raw.scratch.as_ref().map(|scratch| check.scratch(&at, scratch));
+    let secrets = super::entries::entries(check, &format!("{at}.secrets"), raw.secrets);
+    let config_from = super::entries::entries(check, &format!("{at}.configFrom"), raw.config_from);
     let settings = raw.config.unwrap_or(serde_json::Value::Null).to_string();
     if settings.len() > limits::SETTINGS_BYTES_MAX {
         let detail =
@@ -73,7 +75,21 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
         raw.outputs.into_iter().map(|(port, output)| build_output(check, index, &at, port, output)).collect();
     let outputs = outputs.into_iter().collect::<Option<Vec<_>>>()?;
     let (name, module, inputs, buckets) = (name?, module?, Vec::new(), buckets?);
-    Some(StageSpec { name, module, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch })
+    let (secrets, config_from) = (secrets?, config_from?);
+    Some(StageSpec {
+        name,
+        module,
+        settings,
+        limits,
+        inputs,
+        outputs,
+        state,
+        tick_ms,
+        buckets,
+        scratch,
+        secrets,
+        config_from,
+    })
 }
 
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {

@@ -6,6 +6,7 @@
 //! Must never: give a [`PipelineSpec`] with a cycle, a dangling edge or a limit above its maximum.
 
 mod buckets;
+mod entries;
 mod graph;
 mod raw;
 mod start;
@@ -15,7 +16,7 @@ mod tests;
 use crate::bucket::{BucketGrant, BucketOutput};
 use crate::code::Code;
 use crate::limits::{self, BatchLimits, StageLimits};
-use crate::name::{ModuleDigest, ModuleName, PipelineName, PortName, StageName, TopicName};
+use crate::name::{EntryName, ModuleDigest, ModuleName, PipelineName, PortName, StageName, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -93,6 +94,21 @@ pub struct StageSpec<M = ModuleDigest> {
     /// The grant of a folder of its own; `None` where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<ScratchSpec>,
+    /// The secrets that it may read, in the order of its own names for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<EntryGrant>,
+    /// The config entries that are added to `settings`. Empty once they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_from: Vec<EntryGrant>,
+}
+
+/// A secret or config entry of the project, or of one around it, that a stage is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryGrant {
+    /// The stage's name for it.
+    pub name: EntryName,
+    /// The project's.
+    pub entry: EntryName,
 }
 
 /// The grant of a stage's state.
@@ -194,6 +210,43 @@ impl fmt::Display for ManifestError {
 }
 
 impl<M> PipelineSpec<M> {
+    /// The secrets that its stages are granted, by the project's name for them.
+    pub fn secrets(&self) -> BTreeSet<&EntryName> {
+        self.stages.iter().flat_map(|stage| &stage.secrets).map(|grant| &grant.entry).collect()
+    }
+
+    /// The config entries that its stages take, by the project's name for them. None once they were added to the settings.
+    pub fn config_entries(&self) -> BTreeSet<&EntryName> {
+        self.stages.iter().flat_map(|stage| &stage.config_from).map(|grant| &grant.entry).collect()
+    }
+
+    /// Adds the config entries that stages take to their settings, under what the stage's own `config` says: `find` gives an entry's value.
+    ///
+    /// # Errors
+    /// One for each entry that `find` does not know, and for each stage whose settings cannot take them.
+    pub fn merge_config(
+        &mut self,
+        mut find: impl FnMut(&EntryName) -> Option<serde_json::Value>,
+    ) -> Vec<ManifestError> {
+        let mut errors = Vec::new();
+        self.stages.iter_mut().for_each(|stage| stage.merge_config(&mut find, &mut errors));
+        errors
+    }
+
+    /// One error for each secret that a stage is granted and `is_there` does not know.
+    pub fn missing_secrets(&self, is_there: impl Fn(&EntryName) -> bool) -> Vec<ManifestError> {
+        let granted = self.stages.iter().flat_map(|stage| stage.secrets.iter().map(move |grant| (stage, grant)));
+        let missing = granted.filter(|(_, grant)| !is_there(&grant.entry)).map(|(stage, grant)| ManifestError {
+            code: Code::SecretMissing,
+            field: format!("stages[{}].secrets.{}", stage.name, grant.name),
+            detail: format!(
+                "neither this project nor one around it has a secret `{}`; set it with `bulkhead secret set {0} --from-file FILE`",
+                grant.entry
+            ),
+        });
+        missing.collect()
+    }
+
     /// Whether any stage is granted state.
     pub fn has_state(&self) -> bool {
         self.stages.iter().any(|stage| stage.state.is_some())
@@ -212,6 +265,39 @@ impl<M> PipelineSpec<M> {
         }
         topics.push(("deadLetter.topic".to_owned(), &self.dead_letter));
         topics
+    }
+}
+
+impl StageSpec<ModuleRef> {
+    fn with_module(self, module: ModuleDigest) -> StageSpec {
+        let Self {
+            name,
+            module: _,
+            settings,
+            limits,
+            inputs,
+            outputs,
+            state,
+            tick_ms,
+            buckets,
+            scratch,
+            secrets,
+            config_from,
+        } = self;
+        StageSpec {
+            name,
+            module,
+            settings,
+            limits,
+            inputs,
+            outputs,
+            state,
+            tick_ms,
+            buckets,
+            scratch,
+            secrets,
+            config_from,
+        }
     }
 }
 
@@ -235,19 +321,7 @@ impl PipelineSpec<ModuleRef> {
                 });
                 continue;
             };
-            let StageSpec { name, settings, limits, inputs, outputs, state, tick_ms, buckets, scratch, .. } = stage;
-            stages.push(StageSpec {
-                name,
-                module,
-                settings,
-                limits,
-                inputs,
-                outputs,
-                state,
-                tick_ms,
-                buckets,
-                scratch,
-            });
+            stages.push(stage.with_module(module));
         }
         if !errors.is_empty() {
             return Err(errors);

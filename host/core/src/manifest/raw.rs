@@ -62,6 +62,10 @@ pub(super) struct RawStage {
     pub(super) module: String,
     pub(super) config: Option<serde_json::Value>,
     #[serde(default)]
+    pub(super) config_from: RawEntries,
+    #[serde(default)]
+    pub(super) secrets: RawEntries,
+    #[serde(default)]
     pub(super) outputs: BTreeMap<String, RawOutput>,
     #[serde(default)]
     pub(super) limits: RawLimits,
@@ -70,6 +74,20 @@ pub(super) struct RawStage {
     #[serde(default)]
     pub(super) buckets: BTreeMap<String, RawBucketGrant>,
     pub(super) scratch: Option<RawScratch>,
+}
+
+/// `[db-password]`, or `{password: db-password}` where the stage knows it under another name.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawEntries {
+    List(Vec<String>),
+    Map(BTreeMap<String, String>),
+}
+
+impl Default for RawEntries {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -150,7 +150,7 @@ fn a_stage_without_new_fields_is_written_as_before() {
     let good = GOOD.replace("start:", "to: [first]\n    start:");
     let spec = parse(&good).unwrap().resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
-    let absent = ["state", "tick", "bucket", "scratch"];
+    let absent = ["state", "tick", "bucket", "scratch", "secrets", "config_from"];
     assert!(absent.iter().all(|field| !json.contains(field)), "{json}");
 }
 
@@ -189,6 +189,60 @@ fn a_stage_is_granted_parts_of_buckets_by_name() {
     ] {
         assert!(codes(&granted(&grants)).contains(&code), "{grants}: {:?}", codes(&granted(&grants)));
     }
+}
+
+#[test]
+fn a_stage_is_granted_secrets_under_its_own_names_or_the_projects() {
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let granted = |secrets: &str| good.replace("config: {threshold: 15}", &format!("secrets: {secrets}"));
+    let names = |text: &str| -> Vec<(String, String)> {
+        let spec = parse(&granted(text)).unwrap().resolve(|_| Some(ModuleDigest::of(b"x"))).unwrap();
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<PipelineSpec>(&json).unwrap(), spec);
+        spec.stages[0].secrets.iter().map(|grant| (grant.name.to_string(), grant.entry.to_string())).collect()
+    };
+    let pair = |name: &str, entry: &str| (name.to_owned(), entry.to_owned());
+    assert_eq!(names("[db-password, api-key]"), [pair("api-key", "api-key"), pair("db-password", "db-password")]);
+    assert_eq!(names("{password: db-password}"), [pair("password", "db-password")]);
+    let spec = parse(&granted("{a: db-password, b: db-password, c: other}")).unwrap();
+    assert_eq!(spec.secrets().len(), 2);
+    let missing = spec.missing_secrets(|name| name.as_str() == "db-password");
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert_eq!((missing[0].code, missing[0].field.as_str()), (Code::SecretMissing, "stages[first].secrets.c"));
+    assert!(missing[0].detail.contains("`other`"), "{missing:?}");
+
+    let many: Vec<_> = (0..=limits::STAGE_ENTRIES_MAX).map(|n| format!("s{n}")).collect();
+    for (secrets, code) in [
+        (format!("[{}]", many.join(", ")), Code::LimitExceeded),
+        ("[twice, twice]".to_owned(), Code::FieldInvalid),
+        ("[../other]".to_owned(), Code::FieldInvalid),
+        ("{a: other/secret}".to_owned(), Code::FieldInvalid),
+        ("{a: {value: x}}".to_owned(), Code::ManifestSyntax),
+    ] {
+        assert!(codes(&granted(&secrets)).contains(&code), "{secrets}: {:?}", codes(&granted(&secrets)));
+    }
+}
+
+#[test]
+fn config_entries_lie_under_the_stages_own_config() {
+    let good = GOOD.replace("start:", "to: [first]\n    start:");
+    let merged = |config: &str| {
+        let mut spec = parse(&good.replace("config: {threshold: 15}", config)).unwrap();
+        let errors = spec.merge_config(|name| match name.as_str() {
+            "threshold" => Some(20.into()),
+            "shop-currency" => Some("EUR".into()),
+            "large" => Some("x".repeat(limits::SETTINGS_BYTES_MAX).into()),
+            _ => None,
+        });
+        assert!(spec.config_entries().is_empty());
+        (spec.stages[0].settings.clone(), errors.into_iter().map(|error| error.code).collect::<Vec<_>>())
+    };
+    let both = "config: {threshold: 15}\n    configFrom: {currency: shop-currency, threshold: threshold}";
+    assert_eq!(merged(both), (r#"{"threshold":15,"currency":"EUR"}"#.to_owned(), vec![]));
+    assert_eq!(merged("configFrom: [threshold]"), (r#"{"threshold":20}"#.to_owned(), vec![]));
+    assert_eq!(merged("configFrom: [nowhere, neither]").1, [Code::ConfigMissing, Code::ConfigMissing]);
+    assert_eq!(merged("config: 5\n    configFrom: [threshold]").1, [Code::ConfigUnmergeable]);
+    assert_eq!(merged("configFrom: [large]").1, [Code::ConfigUnmergeable]);
 }
 
 const BUCKET: &str = r#"{bucket: flights, prefix: "by-hour/", format: parquet, roll: {records: 5, by: carrier},
