@@ -5,10 +5,12 @@
 use bulkhead_core::columns::{Action, Exception, Outputs, RecordBatch};
 use bulkhead_core::grant::Capability;
 use bulkhead_core::limits::SCRATCH_BYTES;
-use bulkhead_engine::StageConfig;
+use bulkhead_core::secret::SecretValue;
+use bulkhead_engine::{GrantedSecret, StageConfig};
 use bulkhead_sdk::log::Level;
 use bulkhead_sdk::testing::{Case, Emitted, Rejected, Report};
 use std::ops::Range;
+use std::sync::Arc;
 
 pub(crate) fn config(case: &Case, limits: bulkhead_core::limits::StageLimits) -> StageConfig {
     StageConfig {
@@ -22,6 +24,18 @@ pub(crate) fn config(case: &Case, limits: bulkhead_core::limits::StageLimits) ->
         grants: Capability::ALL.iter().copied().collect(),
         scratch: Some(SCRATCH_BYTES),
     }
+}
+
+/// The secrets that a case lends.
+///
+/// # Panics
+/// Where a name is none.
+pub(crate) fn secrets(case: &Case) -> Vec<GrantedSecret> {
+    let granted = case.secrets.iter().map(|(name, value)| GrantedSecret {
+        name: name.parse().unwrap_or_else(|error| panic!("`{name}`: {error}")),
+        value: Arc::new(SecretValue::new(value.clone())),
+    });
+    granted.collect()
 }
 
 pub(crate) fn batch(case: &Case, rows: Range<usize>) -> RecordBatch {

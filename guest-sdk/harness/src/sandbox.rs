@@ -152,7 +152,7 @@ impl Sandbox {
         let log = Arc::clone(lines);
         let stage = self.module.stage(config, log).map_err(|fault| (Failure { fault, record: None, fuel: 0 }, 0))?;
         let buckets = Buckets::of(case);
-        let stage = stage.with_buckets(buckets.granted());
+        let stage = stage.with_buckets(buckets.granted()).with_secrets(convert::secrets(case));
         let mode = Mode::Confirm { seed: 0, time_ms: CLOCK_START_MS };
         let mut instance = stage.instantiate(mode).await.map_err(|failure| (failure, 0))?;
         let mut fuel = 0;

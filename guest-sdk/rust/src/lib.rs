@@ -61,6 +61,7 @@ mod outputs;
 mod outputs_tests;
 mod record;
 mod reject;
+pub mod secrets;
 mod stage;
 #[cfg(test)]
 mod stage_tests;

@@ -11,8 +11,10 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Names the program, where it is not `bulkhead` on the `PATH`.
 const PROGRAM: &str = "BULKHEAD_BIN";
@@ -91,6 +93,7 @@ impl Sandbox {
     /// [`Stopped`] where the stage trapped or went over a limit; otherwise where it did not start, or `bulkhead` cannot be run.
     pub fn run(&self, case: &Case) -> Result<Run> {
         ensure!(case.buckets.is_empty(), "`bulkhead run` lends no buckets; test what reaches them natively");
+        let secrets = SecretFiles::write(case)?;
         let named = || std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("bulkhead"));
         let program = self.program.as_ref().map_or_else(named, OsString::from);
         let mut command = Command::new(&program);
@@ -98,7 +101,7 @@ impl Sandbox {
         command.args(["--config", "/dev/null", "--pipeline", &case.pipeline, "--stage-name", &case.stage]);
         command.args(["--inputs", &case.inputs.join(","), "--ports", &case.outputs.join(",")]);
         command.args(["--settings", &case.settings, "--batch", &case.batch_records.to_string()]);
-        command.args(["--tick-ms", "0", "--show-state"]);
+        command.args(["--tick-ms", "0", "--show-state"]).args(&secrets.arguments);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| {
                 format!("cannot run `{}`: put `bulkhead` on the PATH, or name it in {PROGRAM}", program.display())
@@ -128,6 +131,39 @@ impl Sandbox {
             assert_eq!(native.state, run.report.state, "state natively (left) differs from the sandbox (right)");
         }
         run
+    }
+}
+
+/// The secrets of a case in files that only this user can read, and that go with the run.
+struct SecretFiles {
+    folder: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl SecretFiles {
+    fn write(case: &Case) -> Result<Self> {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("bulkhead-sandbox-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        let mut files = Self { folder: std::env::temp_dir().join(name), arguments: Vec::new() };
+        if case.secrets.is_empty() {
+            return Ok(files);
+        }
+        std::fs::DirBuilder::new().mode(0o700).create(&files.folder).context("a folder for secrets")?;
+        for (name, value) in &case.secrets {
+            let path = files.folder.join(name);
+            std::fs::write(&path, value).context("a file for a secret")?;
+            let mut argument = OsString::from(format!("{name}="));
+            argument.push(&path);
+            files.arguments.extend(["--secret".into(), argument]);
+        }
+        Ok(files)
+    }
+}
+
+impl Drop for SecretFiles {
+    fn drop(&mut self) {
+        // Where it was never made, there is nothing to remove.
+        _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -28,6 +28,7 @@ mod settings;
 mod state;
 
 pub use capability::bucket::{BucketError, BucketFuture, BucketStore, BucketUpload, GrantedBucket};
+pub use capability::secrets::GrantedSecret;
 pub use capability::state::{KeyValue, StateError, StateStore};
 pub use compiler::compiler_main;
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};

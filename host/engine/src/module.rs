@@ -5,6 +5,7 @@
 use crate::bindings::GuestPre;
 use crate::capability::bucket::GrantedBucket;
 use crate::capability::scratch::{Home, Scratch};
+use crate::capability::secrets::GrantedSecret;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode};
 use crate::log::{GuestLog, LogGate};
@@ -68,6 +69,7 @@ pub struct Stage {
     config: Arc<StageConfig>,
     log: Arc<LogGate>,
     buckets: Arc<[GrantedBucket]>,
+    secrets: Arc<[GrantedSecret]>,
 }
 
 impl Linked {
@@ -147,7 +149,7 @@ impl Module {
             return Err(HostFault::new(Code::GrantMissing, message).into());
         }
         let (config, log) = (Arc::new(config), Arc::new(LogGate::new(log)));
-        Ok(Stage { module: Arc::clone(&self.inner), config, log, buckets: Arc::default() })
+        Ok(Stage { module: Arc::clone(&self.inner), config, log, buckets: Arc::default(), secrets: Arc::default() })
     }
 
     /// The digest of the component's bytes.
@@ -161,6 +163,12 @@ impl Stage {
     #[must_use]
     pub fn with_buckets(self, buckets: Vec<GrantedBucket>) -> Self {
         Self { buckets: buckets.into(), ..self }
+    }
+
+    /// Gives the stage its secrets; without them, each that it asks for counts as not granted.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<GrantedSecret>) -> Self {
+        Self { secrets: secrets.into(), ..self }
     }
 
     /// Makes an instance with memory of its own and calls its `init`. The future may be polled from any thread, inside a tokio runtime.
@@ -203,7 +211,8 @@ impl Stage {
     }
 
     pub(crate) fn store(&self, mode: Mode) -> Store<State> {
-        let state = State::new(&self.config.limits, self.module.interval, &self.log, mode, &self.buckets);
+        let mut state = State::new(&self.config.limits, self.module.interval, &self.log, mode, &self.buckets);
+        state.secrets = Arc::clone(&self.secrets);
         let mut store = Store::new(self.module.pre.engine(), state);
         if let Some(profile) = &self.module.profile {
             profile::watch(&mut store, profile, self.module.interval.map_or(PROFILE_INTERVAL_FUEL, NonZeroU64::get));

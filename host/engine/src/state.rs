@@ -3,6 +3,7 @@
 //! Must never: hold anything of another tenant.
 
 use crate::capability::bucket::{GrantedBucket, Uploads};
+use crate::capability::secrets::GrantedSecret;
 use crate::capability::{self, scratch::Home, state::StateStore, stdio::Pipe};
 use crate::deadline::Waits;
 use crate::instance::Mode;
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) lent: Option<Arc<dyn StateStore>>,
     /// What the stage was granted, in the order of the handles' numbers.
     pub(crate) buckets: Arc<[GrantedBucket]>,
+    /// The secrets that it may read.
+    pub(crate) secrets: Arc<[GrantedSecret]>,
     pub(crate) uploads: Uploads,
     /// Whether `process` or `tick` is under way.
     pub(crate) in_call: bool,
@@ -60,6 +63,7 @@ impl State {
             stderr,
             lent: None,
             buckets: Arc::clone(buckets),
+            secrets: Arc::default(),
             uploads: Uploads::default(),
             in_call: false,
             waits: Waits::default(),

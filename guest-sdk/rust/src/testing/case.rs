@@ -31,6 +31,8 @@ pub struct Case {
     pub between: Vec<(usize, Between)>,
     /// The buckets that are lent, by grant.
     pub buckets: BTreeMap<String, (Access, Bucket)>,
+    /// The secrets that are lent, by the stage's name for them.
+    pub secrets: BTreeMap<String, Vec<u8>>,
 }
 
 /// What can happen between two records of a [`Case`].
@@ -70,6 +72,7 @@ impl Default for Case {
             batch_records: 1000,
             between: Vec::new(),
             buckets: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 }
@@ -147,6 +150,13 @@ impl Case {
             bucket.put(key, bytes.as_ref());
         }
         self.buckets.insert(grant.to_owned(), (access, bucket));
+        self
+    }
+
+    /// Lends a secret under this name, as a manifest's `secrets` do.
+    #[must_use]
+    pub fn secret(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.secrets.insert(name.to_owned(), value.into());
         self
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn run<S: Stage>(case: &Case) -> Result<Report, InitError> {
     call::reset();
     native::take();
     lend(case.buckets.clone());
+    crate::secrets::host::lend(case.secrets.clone());
     let mut instance = Instance::<S>::start(case.contract())?;
     let mut report = Report::default();
     let mut done = 0;

@@ -12,6 +12,7 @@ mod io;
 mod nothing;
 mod random;
 pub(crate) mod scratch;
+pub(crate) mod secrets;
 pub(crate) mod state;
 pub(crate) mod stdio;
 
@@ -26,9 +27,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 /// Every interface that a guest may import, without its version: 0.2 for `wasi`, 0.1.0 for `bulkhead`. Those of [`bulkhead_core::grant`] are linked
 /// too, and a stage without the grant is not made: [`crate::Module::stage`].
-const IMPORTS: [&str; 24] = [
+const IMPORTS: [&str; 25] = [
     "bulkhead:stage/bucket",
     "bulkhead:stage/host",
+    "bulkhead:stage/secrets",
     "bulkhead:stage/state",
     "bulkhead:stage/types",
     "wasi:cli/environment",
@@ -64,6 +66,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     io::link(linker)?;
     random::link(linker)?;
     scratch::link(linker)?;
+    secrets::link(linker)?;
     state::link(linker)?;
     stdio::link(linker)?;
     nothing::link(linker)
@@ -102,7 +105,9 @@ fn missing_grant(name: &str) -> &'static str {
         }
         "wasi:keyvalue" => "a store that stages are not given: use `bulkhead:stage/state`",
         "wasi:blobstore" => "a store that stages are not given: use `bulkhead:stage/bucket`",
-        "wasi:config" => "a grant of configuration: use the stage's own `config`, which `init` is given",
+        "wasi:config" => {
+            "a grant of configuration: use the stage's own `config` and `configFrom`, which `init` is given"
+        }
         "wasi:logging" => "a grant of a log: use `log` of `bulkhead:stage/host`",
         _ => "a grant that stages are not given",
     }
@@ -120,6 +125,7 @@ mod tests {
             "bulkhead:stage/host@0.1.0",
             "bulkhead:stage/state@0.1.0",
             "bulkhead:stage/bucket@0.1.0",
+            "bulkhead:stage/secrets@0.1.0",
         ] {
             assert_eq!(refuse_import(granted), None);
         }

@@ -10,6 +10,7 @@ mod hostile;
 mod inspect;
 mod profile;
 mod scratch;
+mod secretive;
 mod start;
 mod stateful;
 mod support;
@@ -23,6 +24,7 @@ mod tested {
     pub(crate) use crate::hostile::*;
     pub(crate) use crate::inspect::*;
     pub(crate) use crate::scratch::*;
+    pub(crate) use crate::secretive::*;
     pub(crate) use crate::start::*;
     pub(crate) use crate::stateful::*;
     pub(crate) use crate::surroundings::*;
