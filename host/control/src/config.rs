@@ -1,9 +1,10 @@
 //! What control can be told at its start, with every default and the reason for each limit.
 //!
-//! Must never: be read after the start from anywhere else, or hold a secret.
+//! Must never: be read after the start from anywhere else, or hold a secret: a master key is named by its place.
 
 use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
+use bulkhead_vault::MasterKeySource;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub struct ControlConfig {
     pub database_wait: Duration,
     /// Connections to PostgreSQL at most. Default 20.
     pub database_connections_max: u32,
+    /// Where the master key is, under which tenants' keys are wrapped. Default: in the data folder, made at first start.
+    pub master_key: MasterKeySource,
+    /// Where the one before it is, while it is rotated: what it wrapped still opens, and is wrapped again in the background.
+    pub master_key_previous: Option<MasterKeySource>,
     /// The `iss` of tokens. Default `bulkhead`.
     pub issuer: String,
     /// The `aud` of tokens; a token for another audience is refused. Default `bulkhead`.
@@ -75,6 +80,8 @@ pub struct Quotas {
     pub pipelines: u64,
     /// Revisions of one pipeline, the newest; earlier ones are forgotten. Default 100.
     pub revisions: u64,
+    /// Config entries and secrets together. Default 1,000.
+    pub entries: u64,
     /// Topics. Default 1,000.
     pub topics: u64,
     /// Lines of its log; the oldest go above it. Default 100,000.
@@ -93,6 +100,7 @@ impl Default for Quotas {
             projects: 1_000,
             pipelines: 1_000,
             revisions: 100,
+            entries: 1_000,
             topics: 1_000,
             log_lines: 100_000,
             log_bytes: 32 << 20,
@@ -110,6 +118,8 @@ impl ControlConfig {
             database_owner_url_file: None,
             database_wait: Duration::from_secs(60),
             database_connections_max: 20,
+            master_key: MasterKeySource::default(),
+            master_key_previous: None,
             issuer: "bulkhead".to_owned(),
             audience: "bulkhead".to_owned(),
             embedded_issuer: true,

@@ -14,6 +14,7 @@ use crate::store::{ANSWER_KEPT_MS, Access, Leftover, Place, StartOver, Store, mi
 use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
+use bulkhead_vault::{Vault, VaultError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,7 @@ impl Control {
         }
         let metrics = Metrics::new(registry)
             .map_err(|error| OpenError::because(Code::Internal, "cannot register control's metrics", error))?;
+        let vault = open_vault(&config).await?;
         let stop = CancellationToken::new();
         let known = config.oidc.iter().map(|provider| Provider::new(provider.clone(), metrics.key_fetches()));
         let verifier = Verifier::new(issuer.verifier()?, known.collect::<Result<_, _>>()?);
@@ -79,6 +81,7 @@ impl Control {
             issuer: issuer.clone(),
             config,
             metrics,
+            vault,
             stop: stop.clone(),
         };
         Ok(Self { app: App::new(parts), store, issuer, stop, _folder: folder })
@@ -117,7 +120,11 @@ impl Control {
 
     async fn passes(&self) {
         let mut passes = 0_u64;
+        let mut rewrapped = false;
         loop {
+            if !rewrapped {
+                rewrapped = self.rewrap().await;
+            }
             if let Err(problem) = self.pass(passes.is_multiple_of(PASSES_PER_PRUNE)).await {
                 tracing::warn!(code = %problem.code, cause = problem.cause, "a background pass failed; trying again");
             }
@@ -138,6 +145,22 @@ impl Control {
     pub async fn close(self) {
         self.stop.cancel();
         self.store.close().await;
+    }
+
+    /// Wraps tenants' keys by the current master key where an earlier one did. Whether all are.
+    async fn rewrap(&self) -> bool {
+        match self.store.rewrap_keys(self.app.vault()).await {
+            Ok(0) => true,
+            Ok(keys) => {
+                let master = self.app.vault().master();
+                tracing::info!(keys, %master, "all tenants' keys are wrapped by the current master key; the previous one is no longer needed");
+                true
+            }
+            Err(problem) => {
+                tracing::warn!(code = %problem.code, cause = problem.cause, "tenants' keys are not all wrapped by the current master key; trying again");
+                false
+            }
+        }
     }
 
     async fn pass(&self, prune: bool) -> Result<(), Problem> {
@@ -221,6 +244,19 @@ fn open_issuer(config: &ControlConfig) -> Result<Issuer, OpenError> {
          --oidc-issuer and --embedded-issuer off"
     );
     Issuer::open(&config.data_dir, IssuerConfig::from(config))
+}
+
+/// The vault, where the master key answers: without it no secret could be kept, which is better said at the start.
+async fn open_vault(config: &ControlConfig) -> Result<Arc<Vault>, OpenError> {
+    let (folder, current, previous) =
+        (config.data_dir.clone(), config.master_key.clone(), config.master_key_previous.clone());
+    // A program may have to be asked.
+    let opened = tokio::task::spawn_blocking(move || {
+        let previous = previous.map(|previous| previous.open(&folder)).transpose()?;
+        Ok::<_, VaultError>(Vault::new(current.open(&folder)?, previous))
+    });
+    let opened = opened.await.map_err(|error| OpenError::because(Code::Internal, "opening the vault", error))?;
+    opened.map(Arc::new).map_err(|error| OpenError::new(error.code, error.message))
 }
 
 fn log_left(leftover: &Leftover, problem: &Problem) {

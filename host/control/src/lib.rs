@@ -30,6 +30,7 @@ mod patient;
 pub mod policy;
 pub mod port;
 mod problem;
+mod sealing;
 mod store;
 mod token;
 

@@ -193,6 +193,7 @@ async fn deploy(
         start: params.start()?,
         dry_run: params.dry_run,
         quotas: &app.config().quotas,
+        vault: app.vault(),
     };
     let Deployed { applied, before, spec, now } =
         store.deploy(scope, &at.project, &at.pipeline, wanted, &terms).await?;
@@ -238,6 +239,7 @@ pub(super) async fn diff(
     permit: Permit<ReadPipelines>,
     Names(at): Names<Which>,
     Params(params): Params<DiffParams>,
+    State(app): State<App>,
     Limited(body): Limited<{ MANIFEST_BYTES_MAX as usize }>,
 ) -> Result<Json<DiffView>, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
@@ -253,7 +255,7 @@ pub(super) async fn diff(
             return Err(Problem::bad_request("compare either the revision `to` or the manifest in the body, not both"));
         }
         Some(number) => revision(number).await?.spec,
-        None => store.resolve(scope, &at.project, parse(&body)?.1).await?,
+        None => store.resolve(scope, &at.project, parse(&body)?.1, app.vault()).await?,
     };
     let changes = changes(from.as_ref().map(|(_, spec)| spec), &to)?;
     Ok(Json(DiffView { from: from.map(|(number, _)| number), to: params.to, changes }))

@@ -10,8 +10,11 @@ mod dead_letters;
 mod deploy;
 mod describe;
 mod edge;
+mod entries;
 mod extract;
 mod health;
+mod keys;
+mod lend;
 mod login;
 mod logs;
 mod modules;
@@ -52,6 +55,7 @@ use crate::token::Issuer;
 use axum::Router;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
+use bulkhead_vault::Vault;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -74,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) issuer: Issuer,
     pub(crate) config: ControlConfig,
     pub(crate) metrics: Metrics,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -122,6 +127,10 @@ impl App {
 
     pub(crate) fn config(&self) -> &ControlConfig {
         &self.inner.parts.config
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.inner.parts.vault
     }
 
     pub(crate) fn topics(&self) -> &dyn Topics {

@@ -3,7 +3,9 @@
 //! Must never: leave a row without words.
 
 use super::deploy::{Back, DeployParams, DeployedView, DiffParams, DiffView, PlanView};
+use super::entries::{ConfigView, EntriesParams, EntryParams, SecretView};
 use super::extract::ListParams;
+use super::keys::KeyView;
 use super::modules::{ModuleView, NameView};
 use super::pipelines::PipelineView;
 use super::projects::{NewProject, ProjectView};
@@ -18,8 +20,7 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, health, login, logs, modules, openapi, pages, pipelines, projects, records, revisions,
-    stages, tags, tenants, tokens, topics, upload, whoami, worker,
+    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, whoami, worker,
 };
 use crate::store::AuditEntry;
 use crate::token::Role;
@@ -120,6 +121,72 @@ pub(super) fn projects() -> Vec<Route> {
             .once()
             .conditional()
             .gives_nothing(204, DONE),
+    ]
+}
+
+pub(super) fn entries() -> Vec<Route> {
+    const CONFIGS: &str = "/api/v1/tenants/{tenant}/projects/{project}/config";
+    const CONFIG: &str = "/api/v1/tenants/{tenant}/projects/{project}/config/{name}";
+    const SECRETS: &str = "/api/v1/tenants/{tenant}/projects/{project}/secrets";
+    const SECRET: &str = "/api/v1/tenants/{tenant}/projects/{project}/secrets/{name}";
+    const KEYS: &str = "/api/v1/tenants/{tenant}/keys";
+    const ROTATE: &str = "/api/v1/tenants/{tenant}/keys/rotate";
+    const LENT: &str = "/internal/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/secrets";
+    vec![
+        row("GET", CONFIGS, VIEWER, Time::Request, get(entries::list_config))
+            .says("List config entries with their values")
+            .asks::<EntriesParams>()
+            .gives_page::<ConfigView>("Config entries by name."),
+        row("GET", CONFIG, VIEWER, Time::Request, get(entries::config))
+            .says("See a config entry")
+            .asks::<EntryParams>()
+            .gives::<ConfigView>(200, "The entry with its value.")
+            .tagged(),
+        row("PUT", CONFIG, DEVELOPER, Time::Request, put(entries::put_config))
+            .says("Set a config entry; pipelines take it when they are applied next")
+            .once()
+            .conditional()
+            .takes::<serde_json::Value>()
+            .gives::<ConfigView>(201, "The entry is new.")
+            .gives::<ConfigView>(200, "It has this value now, or had it.")
+            .tagged(),
+        row("DELETE", CONFIG, DEVELOPER, Time::Request, delete(entries::delete_config))
+            .says("Delete a config entry; what runs stays as it is")
+            .once()
+            .conditional()
+            .gives_nothing(204, DONE),
+        row("GET", SECRETS, VIEWER, Time::Request, get(entries::list_secrets))
+            .says("List secrets, without their values")
+            .asks::<EntriesParams>()
+            .gives_page::<SecretView>("Secrets by name."),
+        row("GET", SECRET, VIEWER, Time::Request, get(entries::secret))
+            .says("See that a secret is there, without its value")
+            .asks::<EntryParams>()
+            .gives::<SecretView>(200, "The secret without its value.")
+            .tagged(),
+        row("PUT", SECRET, DEVELOPER, Time::Request, put(entries::put_secret))
+            .says("Set a secret; pipelines that run go on with the new value")
+            .once()
+            .conditional()
+            .takes_other("application/octet-stream", "The value: the bytes as they are, at most 64 KiB.")
+            .gives::<SecretView>(201, "The secret is new.")
+            .gives::<SecretView>(200, "It has this value now, or had it.")
+            .tagged(),
+        row("DELETE", SECRET, DEVELOPER, Time::Request, delete(entries::delete_secret))
+            .says("Delete a secret that no pipeline needs")
+            .once()
+            .conditional()
+            .gives_nothing(204, DONE),
+        row("GET", KEYS, ADMIN, Time::Request, get(keys::list))
+            .says("See which versions of the tenant's key there are")
+            .gives_page::<KeyView>("Versions, oldest first."),
+        row("POST", ROTATE, ADMIN, Time::Request, post(keys::rotate))
+            .says("Make a new version of the tenant's key, and seal config and secrets under it")
+            .once()
+            .gives_page::<KeyView>("Versions, oldest first."),
+        row("GET", LENT, Access::Worker, Time::Request, get(lend::secrets))
+            .says("The values of the secrets that a pipeline is granted")
+            .gives::<serde_json::Value>(200, "Values in hex, with their stamps."),
     ]
 }
 

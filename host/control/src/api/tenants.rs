@@ -71,6 +71,8 @@ pub(super) async fn one(permit: Permit<ReadTenant>) -> Result<Json<Value>, Probl
 /// The tenant is gone at once; its groups, topics and objects follow.
 pub(super) async fn delete(permit: Permit<DeleteTenant>, State(app): State<App>) -> Result<StatusCode, Problem> {
     permit.store().delete_tenant(permit.scope()).await?;
+    // Its wrapped keys went with its rows; those that are opened go here.
+    permit.store().shred_keys(permit.scope(), app.vault()).await?;
     let leftover = Leftover::Tenant(permit.scope().clone());
     if app.clear_soon(&leftover).await {
         permit.store().strike(&leftover).await?;

@@ -104,6 +104,24 @@ actions! {
     DownloadModule = "modules.download", TenantScope, [Developer], Always;
     /// Read the logs of pipelines.
     ReadLogs = "logs.read", TenantScope, [Viewer], Always;
+    /// See config entries with their values.
+    ReadConfig = "config.read", TenantScope, [Viewer], Always;
+    /// Set a config entry.
+    WriteConfig = "config.write", TenantScope, [Developer], Always;
+    /// Delete a config entry.
+    DeleteConfig = "config.delete", TenantScope, [Developer], Always;
+    /// See which secrets there are, without their values.
+    ReadSecrets = "secrets.read", TenantScope, [Viewer], Always;
+    /// Set a secret.
+    WriteSecret = "secrets.write", TenantScope, [Developer], Always;
+    /// Delete a secret.
+    DeleteSecret = "secrets.delete", TenantScope, [Developer], Always;
+    /// See which versions of the tenant's key there are.
+    ReadKeys = "keys.read", TenantScope, [TenantAdmin], Always;
+    /// Make a new version of the tenant's key.
+    RotateKey = "keys.rotate", TenantScope, [TenantAdmin], Always;
+    /// Give a worker the values of the secrets that a pipeline is granted.
+    LendSecrets = "workers.secrets", TenantScope, [Worker], Always;
     /// Fetch what to run.
     FetchAssignment = "workers.assignment", Fleet, [Worker], Denials;
     /// Say how pipelines fare.

@@ -2,7 +2,7 @@
 //!
 //! Must never: leave a pipeline out of an assignment because it cannot be read: a worker would stop it.
 
-use super::{Store, stored, stored_json};
+use super::{Store, entries, stored, stored_json};
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, Totals};
@@ -36,6 +36,7 @@ impl Store {
             sqlx::query_as("SELECT tenant, project, pipeline, topic, partition FROM initialised")
                 .fetch_all(&mut *tx)
                 .await?;
+        let stamps = entries::stamps(&mut tx).await?;
         drop(tx);
 
         let mut initialised = Initialised::new();
@@ -54,6 +55,7 @@ impl Store {
             }
             pipelines.push(PipelineAssignment {
                 initialised: initialised.remove(&key).unwrap_or_default(),
+                secrets: stamps.of(&key, &spec),
                 key,
                 incarnation,
                 starts: starts.cast_unsigned(),

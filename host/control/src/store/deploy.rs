@@ -5,7 +5,7 @@
 //! its former pipeline are left.
 
 use super::pipelines::{PipelineRow, current, missing};
-use super::{Store, Tx, modules, now_ms, revisions, to_json};
+use super::{Store, Tx, entries, modules, now_ms, revisions, to_json};
 use crate::condition::Condition;
 use crate::config::Quotas;
 use crate::port::Inspected;
@@ -15,8 +15,10 @@ use bulkhead_core::grant;
 use bulkhead_core::manifest::{ManifestError, ModuleRef, PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
+use bulkhead_vault::Vault;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// What is to run.
@@ -38,6 +40,7 @@ pub(crate) struct Terms<'a> {
     /// Nothing is to be written.
     pub(crate) dry_run: bool,
     pub(crate) quotas: &'a Quotas,
+    pub(crate) vault: &'a Arc<Vault>,
 }
 
 /// What bringing out did, or would do.
@@ -84,7 +87,7 @@ impl Store {
         terms.condition.check(before.as_ref().map(PipelineRow::etag).as_deref())?;
         let (manifest, spec, rolled_back_to) = match wanted {
             Wanted::Manifest { text, spec, errors } => {
-                (text.to_owned(), resolve(&mut tx, scope, project, spec, errors).await?, None)
+                (text.to_owned(), resolve(&mut tx, scope, project, (spec, terms.vault), errors).await?, None)
             }
             Wanted::Revision { number, errors } => {
                 if before.is_none() {
@@ -121,14 +124,15 @@ impl Store {
         Ok(Deployed { applied, before, spec, now })
     }
 
-    /// What a manifest means in this project now, with the digests of its modules.
+    /// What a manifest means in this project now, with the digests of its modules and the config entries that it takes.
     pub(crate) async fn resolve(
         &self,
         scope: &TenantScope,
         project: &ProjectId,
         spec: PipelineSpec<ModuleRef>,
+        vault: &Arc<Vault>,
     ) -> Result<PipelineSpec, Problem> {
-        resolve(&mut self.reading(scope).await?, scope, project, spec, Vec::new()).await
+        resolve(&mut self.reading(scope).await?, scope, project, (spec, vault), Vec::new()).await
     }
 }
 
@@ -145,9 +149,10 @@ async fn resolve(
     tx: &mut Tx,
     scope: &TenantScope,
     project: &ProjectId,
-    spec: PipelineSpec<ModuleRef>,
+    (mut spec, vault): (PipelineSpec<ModuleRef>, &Arc<Vault>),
     mut errors: Vec<ManifestError>,
 ) -> Result<PipelineSpec, Problem> {
+    errors.extend(entries::resolve(tx, scope, project, &mut spec, vault).await?);
     let refs: BTreeSet<_> = spec.stages.iter().map(|stage| stage.module.clone()).collect();
     let known = modules::resolve(tx, scope, project, refs).await?;
     match spec.resolve(|wanted| known.get(wanted).copied()) {
@@ -160,7 +165,7 @@ async fn resolve(
     }
 }
 
-/// What an earlier revision ran may have been deleted since.
+/// What an earlier revision ran, or was granted, may have been deleted since. Its config stays what it was.
 async fn need_modules(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -177,6 +182,7 @@ async fn need_modules(
             detail: format!("the module {} of that revision was deleted; upload it again first", stage.module),
         });
     }
+    errors.extend(entries::missing_secrets(tx, scope, project, spec).await?);
     if errors.is_empty() { Ok(()) } else { Err(manifest_problem(errors)) }
 }
 

@@ -56,12 +56,17 @@ impl Server {
 
     /// Ends the process as far as can be done within one, and starts another on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// [`Server::restart`] with another configuration.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut ControlConfig)) -> Self {
         let Self { control, ports, metadata, dir, end, serving, .. } = self;
         control.stop();
         end.send(()).expect("the server is still running");
         serving.await.unwrap();
         Arc::into_inner(control).expect("nobody else holds control").close().await;
-        Self::open(dir, metadata, ports, |_| {}).await
+        Self::open(dir, metadata, ports, change).await
     }
 
     pub(crate) fn data_dir(&self) -> std::path::PathBuf {

@@ -10,6 +10,7 @@ pub(crate) mod client;
 mod conditions;
 mod dead_letters;
 mod description;
+mod entries;
 pub(crate) mod harness;
 mod logs;
 pub(crate) mod metadata;

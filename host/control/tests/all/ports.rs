@@ -44,6 +44,9 @@ impl Modules for MemoryModules {
             return Err(Refusal::new(Code::ImportNotGranted, detail));
         }
         let mut imports = vec!["bulkhead:stage/host@0.1.0".to_owned()];
+        if wasm.ends_with(b"secrets") {
+            imports.push("bulkhead:stage/secrets@0.1.0".to_owned());
+        }
         if wasm.ends_with(b"state") {
             imports.push("bulkhead:stage/state@0.1.0".to_owned());
         }

@@ -16,6 +16,7 @@ fn path_of(route: &RouteInfo, tenant: &str) -> String {
         ("{revision}", "1"),
         ("{topic}", "t"),
         ("{letter}", "0-0"),
+        ("{name}", "e"),
         ("{code}", "BH0001"),
         ("{digest}", &digest),
     ];
