@@ -5,6 +5,7 @@
 use crate::serve::IdentityArguments;
 use bulkhead_bucket::BucketsConfig;
 use bulkhead_core::name::TenantId;
+use bulkhead_vault::MasterKeySource;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,8 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) identity: IdentityArguments,
     #[command(flatten)]
+    pub(crate) keys: KeyArguments,
+    #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]
     pub(crate) worker: WorkerArguments,
@@ -110,6 +113,24 @@ pub(crate) struct DatabaseArguments {
 pub(crate) enum DatabaseCommand {
     /// Make control's tables on PostgreSQL, or bring them up to date, as the role that owns them
     Migrate(DatabaseArguments),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct KeyArguments {
+    /// Where the master key is that secrets are kept under: file:/path, env:NAME or command:/path/to/program; by default
+    /// keys/master.key in the data folder, made at first start
+    #[arg(long, value_name = "WHERE", env = "BULKHEAD_MASTER_KEY")]
+    pub(crate) master_key: Option<MasterKeySource>,
+    /// Where the one before it is, while it is rotated
+    #[arg(long, value_name = "WHERE", env = "BULKHEAD_MASTER_KEY_PREVIOUS")]
+    pub(crate) master_key_previous: Option<MasterKeySource>,
+}
+
+impl KeyArguments {
+    /// Where the master key is.
+    pub(crate) fn master_key(&self) -> MasterKeySource {
+        self.master_key.clone().unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Args)]

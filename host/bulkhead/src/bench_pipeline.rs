@@ -11,7 +11,8 @@ use bulkhead_core::limits::SCRATCH_WORKER_BYTES;
 use bulkhead_core::manifest;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::scope::WorkerScope;
-use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource};
+use bulkhead_core::secret::Secrets;
+use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource, SecretSource};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
             buckets: Buckets::open(&BucketsConfig::Folder(arguments.data_dir.join("buckets")))
                 .map_err(anyhow::Error::msg)?,
             source: Arc::new(One(wasm)),
+            secrets: Arc::new(NoSecrets),
             guest_logs: Arc::new(crate::logging::GuestEvents),
             worker: WorkerScope::new("bench")?,
             registry: prometheus::Registry::new(),
@@ -67,6 +69,15 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || flow.drain()).await?;
         Ok(())
     })
+}
+
+/// A benchmark's stage is granted none.
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn fetch(&self, _: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Secrets, HostFault>> {
+        Box::pin(async { Ok(Secrets::new()) })
+    }
 }
 
 fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignment> {
@@ -94,6 +105,7 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
         spec,
         paused: false,
         initialised: BTreeMap::new(),
+        secrets: BTreeMap::new(),
     };
     Ok(Assignment { generation: 1, pipelines: vec![pipeline] })
 }

@@ -3,9 +3,10 @@
 //! Must never: follow a redirect with a token in hand, or put a token into an error.
 
 use anyhow::Context;
-use bulkhead_core::assignment::{Assignment, WorkerReport};
+use bulkhead_core::assignment::{Assignment, PipelineKey, WorkerReport};
 use bulkhead_core::log_line::WorkerLines;
 use bulkhead_core::name::{ModuleDigest, TenantId};
+use bulkhead_core::secret::Lent;
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -108,6 +109,15 @@ impl Client {
     pub(crate) async fn logs(&self, lines: &WorkerLines) -> anyhow::Result<()> {
         accepted(self.request(Method::POST, "/internal/v1/logs")?.json(lines).send().await?).await?;
         Ok(())
+    }
+
+    /// The secrets that a pipeline is granted.
+    pub(crate) async fn secrets(&self, key: &PipelineKey) -> anyhow::Result<Lent> {
+        let PipelineKey { tenant, project, pipeline } = key;
+        let path = format!("/internal/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/secrets");
+        let answer = accepted(self.request(Method::GET, &path)?.send().await?).await?.bytes().await?;
+        // The error of the JSON reader may hold a part of what it read.
+        serde_json::from_slice(&answer).map_err(|_| anyhow::anyhow!("control's answer is not a pipeline's secrets"))
     }
 
     /// The bytes of a module.

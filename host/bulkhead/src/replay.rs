@@ -13,6 +13,7 @@ use bulkhead_core::fault::Fault;
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_core::replay::Bundle;
 use bulkhead_core::scope::TenantScope;
+use bulkhead_core::secret::Secrets;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, Module, PoolSizes};
 use bulkhead_flow::{Alone, StageRun};
 use parking_lot::Mutex;
@@ -82,11 +83,16 @@ impl Replayed {
     }
 }
 
-/// Fetches a dead letter with its modules and runs it here. Compiled code is kept in `data_dir`.
+/// Fetches a dead letter with its modules and runs it here, with these secrets: a bundle never holds any. Compiled code is kept in `data_dir`.
 ///
 /// # Errors
 /// Where control refuses, a module is gone, or a stage does not start.
-pub(crate) async fn local(client: &Client, letter: Letter<'_>, data_dir: &Path) -> anyhow::Result<Replayed> {
+pub(crate) async fn local(
+    client: &Client,
+    letter: Letter<'_>,
+    data_dir: &Path,
+    secrets: &Secrets,
+) -> anyhow::Result<Replayed> {
     let project = format!("/api/v1/tenants/{}/projects/{}", letter.tenant, letter.project);
     let path = format!("{project}/pipelines/{}/dead-letters/{}/bundle", letter.pipeline, letter.id);
     let bundle: Bundle = accepted(client.request(Method::GET, &path)?.send().await?).await?.json().await?;
@@ -104,7 +110,7 @@ pub(crate) async fn local(client: &Client, letter: Letter<'_>, data_dir: &Path) 
             place.insert(fetched.bytes().await?);
         }
     }
-    run_bundle(&engine(data_dir)?, bundle, modules).await
+    run_bundle(&engine(data_dir)?, bundle, modules, secrets).await
 }
 
 /// A sandbox for a few instances.
@@ -121,6 +127,7 @@ async fn run_bundle(
     engine: &Engine,
     bundle: Bundle,
     bytes: HashMap<ModuleDigest, bytes::Bytes>,
+    secrets: &Secrets,
 ) -> anyhow::Result<Replayed> {
     let mut modules: HashMap<ModuleDigest, Module> = HashMap::new();
     for (digest, bytes) in bytes {
@@ -135,6 +142,7 @@ async fn run_bundle(
         modules: &modules,
         log: log.clone(),
         topic_limits: &bundle.topic_limits,
+        secrets,
     };
     let runs = alone.run(record(&bundle)?).await.map_err(told)?;
     let lines = std::mem::take(&mut *log.0.lock());

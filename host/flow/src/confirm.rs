@@ -14,6 +14,7 @@ use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
 use bulkhead_core::manifest::PipelineSpec;
 use bulkhead_core::name::{ModuleDigest, ProjectId, StageName, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
+use bulkhead_core::secret::Secrets;
 use bulkhead_engine::{GuestLog, Module};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Alone<'a> {
     pub log: Arc<dyn GuestLog>,
     /// Bytes of one record that each topic takes; a topic that is missing takes any.
     pub topic_limits: &'a BTreeMap<TopicName, u64>,
+    /// Secrets, by the project's name for them.
+    pub secrets: &'a Secrets,
 }
 
 impl Alone<'_> {
@@ -50,7 +53,8 @@ impl Alone<'_> {
     /// it is given. The last run holds the verdict; where none has a fault, the record passes alone.
     ///
     /// # Errors
-    /// Where no record is to blame: a module that is missing, or does not start; [`Code::BucketNotHere`] where a stage reaches buckets.
+    /// Where no record is to blame: a module that is missing, or does not start; [`Code::BucketNotHere`] where a stage reaches buckets;
+    /// [`Code::SecretNotHere`] where one is granted a secret that is not in `secrets`.
     pub async fn run(&self, record: RecordBatch) -> Result<Vec<StageRun>, Fault> {
         // Nothing is written, so it is no making of the pipeline.
         let path = PipelinePath { project: self.project, pipeline: &self.spec.name, incarnation: "" };
@@ -84,7 +88,8 @@ impl Alone<'_> {
                 let message = format!("stage `{}` reaches buckets, of which this machine has none", stage.name);
                 return Err(HostFault::new(Code::BucketNotHere, message).into());
             }
-            let ready = module.stage(stage_config(self.spec, stage), self.log.clone())?;
+            let secrets = crate::secrets::granted_here(stage, self.secrets)?;
+            let ready = module.stage(stage_config(self.spec, stage), self.log.clone())?.with_secrets(secrets);
             Ok(RunningStage::new(stage, ready, usize::MAX, Default::default()))
         });
         ready.collect()

@@ -33,6 +33,8 @@ pub struct FlowParts {
     pub buckets: Buckets,
     /// Where modules' bytes come from.
     pub source: Arc<dyn crate::ModuleSource>,
+    /// Where secrets come from.
+    pub secrets: Arc<dyn crate::SecretSource>,
     /// Where guests' log lines go.
     pub guest_logs: Arc<dyn GuestLogs>,
     /// The worker's slot.
@@ -57,6 +59,7 @@ pub(crate) struct Tools {
     pub(crate) buckets: Buckets,
     pub(crate) worker: WorkerScope,
     pub(crate) modules: Modules,
+    pub(crate) secrets: Arc<dyn crate::SecretSource>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) lanes: Arc<Lanes>,
@@ -110,6 +113,7 @@ impl Flow {
             buckets: parts.buckets,
             worker: parts.worker,
             modules: Modules::new(parts.engine, parts.source),
+            secrets: parts.secrets,
             topics,
             disks: Arc::new(Disks::new(config.state_folder.clone())),
             lanes: Lanes::start(&lane_tools),

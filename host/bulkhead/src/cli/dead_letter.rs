@@ -7,6 +7,7 @@ use super::failure::Complaint;
 use super::output::{self, cell, printable};
 use super::progress;
 use super::records;
+use super::secret::{SecretFile, read_secrets};
 use super::session::{Session, items, with_query};
 use crate::replay::{self, Letter, Replayed, Verdict};
 use bulkhead_core::code::Code;
@@ -57,6 +58,9 @@ enum Verb {
         /// Run it on this machine instead, and compare the verdict and its fuel; nothing is written
         #[arg(long, conflicts_with = "again")]
         local: bool,
+        /// A secret that a stage is granted, by the project's name for it, and a file with a value for this machine; can be given again
+        #[arg(long = "secret", value_name = "NAME=FILE", requires = "local")]
+        secrets: Vec<SecretFile>,
     },
     /// Take a dead letter out of the list
     Drop(Which),
@@ -98,8 +102,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let answer = session.get(&one(&session, &which, "")?).await?;
             session.show(&answer, || show(&answer))
         }
-        Verb::Replay { which, local: true, .. } => replay_here(&session, &which).await,
-        Verb::Replay { which, again, local: false } => {
+        Verb::Replay { which, local: true, secrets, .. } => replay_here(&session, &which, &secrets).await,
+        Verb::Replay { which, again, local: false, .. } => {
             let query = if again { vec![("again", "true".to_owned())] } else { Vec::new() };
             let answer = session.post(&with_query(&one(&session, &which, "/replay")?, &query), &Value::Null).await?;
             session.done(&answer, &format!("{} was written to its input again", which.id))
@@ -112,12 +116,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Fetches record, modules and settings, and runs the record alone, as the host did that made it a dead letter.
-async fn replay_here(session: &Session, which: &Which) -> anyhow::Result<()> {
+async fn replay_here(session: &Session, which: &Which, secrets: &[SecretFile]) -> anyhow::Result<()> {
+    let secrets = read_secrets(secrets)?;
     let (tenant, project) = (session.tenant()?.to_string(), session.project().to_string());
     let letter =
         Letter { tenant: &tenant, project: &project, pipeline: which.pipeline.as_str(), id: which.id.as_str() };
     let spinner = progress::waiting("fetching and running".to_owned());
-    let replayed = replay::local(&session.client, letter, &super::cache_folder()?).await;
+    let replayed = replay::local(&session.client, letter, &super::cache_folder()?, &secrets).await;
     spinner.finish_and_clear();
     let replayed = replayed?;
     session.show(&replayed.json(), || show_replayed(&replayed))?;

@@ -8,8 +8,10 @@ mod completion;
 mod config;
 mod consume;
 mod dead_letter;
+mod entry;
 mod events;
 mod failure;
+mod key;
 mod login;
 mod logs;
 mod module;
@@ -21,6 +23,7 @@ mod progress;
 mod project;
 mod records;
 mod run;
+mod secret;
 mod session;
 mod tenant;
 mod topic;
@@ -51,6 +54,12 @@ pub(crate) enum Command {
     Tenant(tenant::Arguments),
     /// Make, see and delete projects
     Project(project::Arguments),
+    /// Set, see and delete config entries of a project, which stages take
+    Config(entry::Arguments),
+    /// Set, see and delete secrets of a project, which stages are granted
+    Secret(secret::Arguments),
+    /// See and rotate the tenant's key
+    Key(key::Arguments),
     /// Make, see and delete topics
     Topic(topic::Arguments),
     /// Upload, see, tag and delete modules
@@ -83,6 +92,9 @@ impl Command {
             Self::Whoami(arguments) => Some(&arguments.connection),
             Self::Tenant(arguments) => Some(&arguments.connection),
             Self::Project(arguments) => Some(&arguments.connection),
+            Self::Config(arguments) => Some(&arguments.connection),
+            Self::Secret(arguments) => Some(&arguments.connection),
+            Self::Key(arguments) => Some(&arguments.connection),
             Self::Topic(arguments) => Some(&arguments.connection),
             Self::Module(arguments) => Some(&arguments.connection),
             Self::Pipeline(arguments) => Some(&arguments.connection),
@@ -110,6 +122,9 @@ impl Command {
             Self::Whoami(arguments) => login::whoami(&arguments).await,
             Self::Tenant(arguments) => tenant::run(arguments).await,
             Self::Project(arguments) => project::run(arguments).await,
+            Self::Config(arguments) => entry::run(arguments).await,
+            Self::Secret(arguments) => secret::run(arguments).await,
+            Self::Key(arguments) => key::run(arguments).await,
             Self::Topic(arguments) => topic::run(arguments).await,
             Self::Module(arguments) => module::run(arguments).await,
             Self::Pipeline(arguments) => pipeline::run(arguments).await,

@@ -7,7 +7,9 @@
 mod check;
 mod tenant;
 
-use crate::arguments::{DemoArguments, GroupProtocol, LogArguments, LogKind, Role, ServeArguments, WorkerArguments};
+use crate::arguments::{
+    DemoArguments, GroupProtocol, KeyArguments, LogArguments, LogKind, Role, ServeArguments, WorkerArguments,
+};
 use crate::client::{Client, TokenSource};
 use crate::serve::{Host, IdentityArguments, make_private, signal};
 use anyhow::{Context, bail};
@@ -57,6 +59,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         compile_cpu_s: bulkhead_engine::CompileLimits::default().cpu_seconds,
         database: crate::arguments::DatabaseArguments::default(),
         identity: IdentityArguments::default(),
+        keys: KeyArguments::default(),
         log: LogArguments {
             log: LogKind::Embedded,
             kafka_bootstrap: String::new(),

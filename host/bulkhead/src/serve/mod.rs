@@ -21,6 +21,7 @@ use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::kafka::{self, KafkaConfig, KafkaLog};
+use bulkhead_vault::{Vault, VaultError};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -102,6 +103,8 @@ impl Host {
                 module_bytes_max: arguments.module_bytes_max,
                 embedded_issuer: arguments.identity.embedded_issuer(),
                 oidc: arguments.identity.providers().context("the identity provider")?,
+                master_key: arguments.keys.master_key(),
+                master_key_previous: arguments.keys.master_key_previous.clone(),
                 ..crate::database::config(&arguments.data_dir, &arguments.database)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));
@@ -125,7 +128,8 @@ impl Host {
                 (None, Some(file)) => alone(&arguments.worker, file)?,
                 (None, None) => bail!("a worker alone needs --token-file; `bulkhead token --role worker` makes one"),
             };
-            let worker = Worker::start(&arguments.worker, &arguments.data_dir, log, engine, client, registry)?;
+            let vault = open_vault(&arguments).await?;
+            let worker = Worker::start(&arguments.worker, &arguments.data_dir, log, engine, client, registry, vault)?;
             Some(tokio::spawn(worker.run(stop.clone())))
         } else {
             None
@@ -171,6 +175,16 @@ fn buckets(arguments: &ServeArguments) -> anyhow::Result<Option<Buckets>> {
         return Ok(None);
     }
     Buckets::open(&arguments.worker.buckets_in(&arguments.data_dir)).map(Some).map_err(anyhow::Error::msg)
+}
+
+/// What a worker keeps its secrets under. In one process with control it is the same master key; alone, the worker has its own.
+async fn open_vault(arguments: &ServeArguments) -> anyhow::Result<Arc<Vault>> {
+    let (keys, data_dir) = (arguments.keys.clone(), arguments.data_dir.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let previous = keys.master_key_previous.as_ref().map(|previous| previous.open(&data_dir)).transpose()?;
+        Ok::<_, VaultError>(Vault::new(keys.master_key().open(&data_dir)?, previous))
+    });
+    Ok(Arc::new(opened.await.context("opening the master key panicked")??))
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -27,6 +27,11 @@ impl AssignmentFile {
         Ok(Self { path: folder.join("assignment.json") })
     }
 
+    /// The folder that it is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// What was remembered, if anything.
     ///
     /// # Errors

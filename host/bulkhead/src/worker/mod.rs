@@ -6,12 +6,13 @@
 
 mod logs;
 mod memory;
+mod secrets;
 
 use crate::arguments::WorkerArguments;
 use crate::client::Client;
 use anyhow::Context;
 use bulkhead_bucket::Buckets;
-use bulkhead_core::assignment::WorkerReport;
+use bulkhead_core::assignment::{Assignment, WorkerReport};
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::name::{ModuleDigest, TenantId};
@@ -19,9 +20,11 @@ use bulkhead_core::scope::WorkerScope;
 use bulkhead_engine::Engine;
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource};
 use bulkhead_log::Log;
+use bulkhead_vault::Vault;
 use futures::future::BoxFuture;
 use logs::TenantLogs;
 use memory::AssignmentFile;
+use secrets::WorkerSecrets;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +56,7 @@ pub(crate) struct Worker {
     slot: String,
     boot: String,
     file: AssignmentFile,
+    secrets: WorkerSecrets,
     logs: TenantLogs,
 }
 
@@ -68,6 +72,7 @@ impl Worker {
         engine: Engine,
         client: Client,
         registry: prometheus::Registry,
+        vault: Arc<Vault>,
     ) -> anyhow::Result<Self> {
         let scope = WorkerScope::new(&arguments.worker_slot).context("reading the worker's slot")?;
         let mut config =
@@ -79,18 +84,20 @@ impl Worker {
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();
         let logs = TenantLogs::default();
+        let secrets = WorkerSecrets::open(client.clone(), vault, file.folder(), scope.slot())?;
         let flow = Flow::start(FlowParts {
             log,
             engine,
             buckets,
             source: Arc::new(FromControl(client.clone())),
+            secrets: Arc::new(secrets.clone()),
             guest_logs: Arc::new(logs.clone()),
             worker: scope,
             registry,
             runtime: tokio::runtime::Handle::current(),
             config,
         })?;
-        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file, logs })
+        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file, secrets, logs })
     }
 
     /// Works until `stop`, then drains.
@@ -98,9 +105,9 @@ impl Worker {
     /// # Errors
     /// [`Fenced`].
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { flow, client, slot, boot, file, logs } = self;
+        let Self { flow, client, slot, boot, file, secrets, logs } = self;
         let ending = stop.child_token();
-        let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), file, ending.clone()));
+        let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), (file, secrets), ending.clone()));
         let drained = CancellationToken::new();
         let lines = tokio::spawn(logs.send(client.clone(), slot.clone(), drained.clone()));
         let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, drained.clone()));
@@ -131,7 +138,13 @@ impl Worker {
 }
 
 /// Follows control's assignment.
-async fn follow(flow: Arc<Flow>, client: Client, slot: String, file: AssignmentFile, stop: CancellationToken) {
+async fn follow(
+    flow: Arc<Flow>,
+    client: Client,
+    slot: String,
+    (file, secrets): (AssignmentFile, WorkerSecrets),
+    stop: CancellationToken,
+) {
     let mut known: Option<String> = None;
     match file.read() {
         Ok(Some(remembered)) => {
@@ -151,7 +164,7 @@ async fn follow(flow: Arc<Flow>, client: Client, slot: String, file: AssignmentF
     loop {
         let asked = tokio::select! {
             () = stop.cancelled() => return,
-            asked = client.assignment(&slot, known.as_deref(), ASSIGNMENT_WAIT) => asked,
+            asked = ask(&client, &slot, known.as_deref(), &secrets) => asked,
         };
         match asked {
             Ok(answer) => {
@@ -184,7 +197,21 @@ async fn follow(flow: Arc<Flow>, client: Client, slot: String, file: AssignmentF
     }
 }
 
-async fn apply(flow: &Arc<Flow>, assignment: bulkhead_core::assignment::Assignment) {
+/// The next assignment with its tag, once the secrets are here that it needs.
+async fn ask(
+    client: &Client,
+    slot: &str,
+    known: Option<&str>,
+    secrets: &WorkerSecrets,
+) -> anyhow::Result<Option<(String, Assignment)>> {
+    let answer = client.assignment(slot, known, ASSIGNMENT_WAIT).await?;
+    if let Some((_, assignment)) = &answer {
+        secrets.follow(assignment).await?;
+    }
+    Ok(answer)
+}
+
+async fn apply(flow: &Arc<Flow>, assignment: Assignment) {
     let flow = flow.clone();
     if tokio::task::spawn_blocking(move || flow.apply(assignment)).await.is_err() {
         tracing::error!("applying an assignment panicked");

@@ -95,7 +95,8 @@ impl Pipeline {
         let mut order = self.orders.current.lock();
         let now = &order.assignment;
         let told = |a: &PipelineAssignment| (a.revision, a.paused, a.starts);
-        let same = told(now) == told(&assignment) && now.spec == assignment.spec;
+        // Secrets that changed need new instances, as a revision does.
+        let same = told(now) == told(&assignment) && now.spec == assignment.spec && now.secrets == assignment.secrets;
         order.assignment = Arc::new(assignment);
         if !same {
             order.number += 1;

@@ -19,9 +19,10 @@ use crate::work::Work;
 use async_task::Task;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
-use bulkhead_core::fault::Fault;
+use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::manifest::{Feed, PipelineSpec, StageSpec};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope};
+use bulkhead_core::secret::Secrets;
 use bulkhead_engine::StageConfig;
 use bulkhead_log::{Assigned, Event, Fetched, Keep, LogError, Reader, ReaderInput, ReaderSpec, Source, TopicSpec};
 use std::collections::HashMap;
@@ -254,7 +255,12 @@ impl SourceThread {
         Ok(())
     }
 
-    async fn load(&self, assignment: &PipelineAssignment) -> Result<Vec<RunningStage>, LogError> {
+    async fn load(&self, assignment: &Arc<PipelineAssignment>) -> Result<Vec<RunningStage>, LogError> {
+        let ours = |fault: HostFault| LogError::new(fault.code, fault.message);
+        let secrets = match assignment.spec.secrets().is_empty() {
+            true => Secrets::new(),
+            false => self.tools.secrets.fetch(assignment.clone()).await.map_err(ours)?,
+        };
         let mut stages = Vec::new();
         for stage in &assignment.spec.stages {
             let module = self.tools.modules.load(&assignment.key.tenant, stage.module).await;
@@ -262,9 +268,11 @@ impl SourceThread {
             let sink = self.tools.guest_log(&assignment.key, &stage.name);
             let ready = module.and_then(|module| module.stage(config, sink)).map_err(|fault| match fault {
                 Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
-                Fault::Host(fault) => LogError::new(fault.code, fault.message),
+                Fault::Host(fault) => ours(fault),
             })?;
             let ready = ready.with_buckets(crate::bucket::granted(&self.tools, assignment, stage));
+            let granted = crate::secrets::granted(stage, &secrets, Code::SecretUnavailable).map_err(ours)?;
+            let ready = ready.with_secrets(granted);
             let count = self.state.stage_count(&stage.name);
             stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count));
         }

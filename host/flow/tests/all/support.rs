@@ -8,8 +8,9 @@ use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{self, Start};
 use bulkhead_core::name::{ModuleDigest, StageName, TenantId};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
+use bulkhead_core::secret::Secrets;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
-use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource};
+use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource, SecretSource};
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::{Keep, Log, TopicSpec};
 use std::collections::BTreeMap;
@@ -308,6 +309,18 @@ impl World {
     }
 }
 
+/// No stage here is granted any.
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn fetch(
+        &self,
+        _: Arc<PipelineAssignment>,
+    ) -> Pin<Box<dyn Future<Output = Result<Secrets, HostFault>> + Send + 'static>> {
+        Box::pin(std::future::ready(Ok(Secrets::new())))
+    }
+}
+
 /// A worker.
 pub(crate) struct Worker {
     pub(crate) flow: Flow,
@@ -332,6 +345,7 @@ impl Worker {
             engine: engine(),
             buckets,
             source: Arc::new(Guests),
+            secrets: Arc::new(NoSecrets),
             guest_logs: Arc::new(lines.clone()),
             worker: WorkerScope::new(slot).unwrap(),
             registry: registry.clone(),
@@ -405,6 +419,7 @@ pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
         spec,
         paused: false,
         initialised: BTreeMap::new(),
+        secrets: BTreeMap::new(),
     }
 }
 

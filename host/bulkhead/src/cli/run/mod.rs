@@ -16,6 +16,7 @@ mod stage;
 use super::config::{Connection, Settings};
 use super::failure::Complaint;
 use super::output::Format;
+use super::secret::SecretFile;
 use anyhow::Context;
 use bulkhead_core::limits::{BatchLimits, TICK_MS_MAX, TICK_MS_MIN};
 use bulkhead_core::name::{ModuleDigest, PipelineName, StageName};
@@ -85,6 +86,10 @@ pub(crate) struct Arguments {
     /// Show at the end what the state holds
     #[arg(long)]
     show_state: bool,
+    /// A secret that the stage is granted, by the project's name for it (with no manifest, the stage's), and the file with its value; can be
+    /// given again
+    #[arg(long = "secret", value_name = "NAME=FILE")]
+    secrets: Vec<SecretFile>,
     /// Draw where the fuel goes: a flame graph as SVG. A stack is sampled each 100 fuel, at the next function entry or loop head, and all
     /// fuel since the sample before is charged to it
     #[arg(long, value_name = "FILE")]
@@ -133,6 +138,7 @@ async fn play(
     let module = engine.load(digest, async || Ok(wasm)).await.context("loading the module")?;
     let mut report = Report::new(format, told.config.outputs.clone())?;
     let stage = module.stage(told.config, report.log()).map_err(|fault| local::complaint(&fault))?;
+    let stage = stage.with_secrets(told.secrets);
     let mut local = local::Local::new(stage, told.state_bytes);
     let mut clock = clock::Clock::new(if local.ticks() { told.tick_ms } else { 0 });
     while let Some(step) = batches.next()? {

@@ -4,13 +4,15 @@
 
 use super::Arguments;
 use crate::cli::failure::Complaint;
+use crate::cli::secret::read_secrets;
 use bulkhead_core::code::Code;
+use bulkhead_core::fault::HostFault;
 use bulkhead_core::grant::{Capability, Grants};
 use bulkhead_core::limits::{self, StageLimits};
 use bulkhead_core::manifest;
-use bulkhead_core::name::StageName;
-use bulkhead_engine::StageConfig;
+use bulkhead_engine::{GrantedSecret, StageConfig};
 use std::path::Path;
+use std::sync::Arc;
 
 /// See the module's documentation.
 pub(super) struct Told {
@@ -20,6 +22,8 @@ pub(super) struct Told {
     pub(super) state_bytes: Option<u64>,
     /// Milliseconds between two ticks, if it ticks; 0 for none.
     pub(super) tick_ms: u64,
+    /// The secrets that it may read.
+    pub(super) secrets: Vec<GrantedSecret>,
 }
 
 impl Told {
@@ -29,8 +33,8 @@ impl Told {
     /// Where the manifest or the settings cannot be used.
     pub(super) fn new(arguments: &Arguments) -> anyhow::Result<Self> {
         let mut told = match &arguments.manifest {
-            Some(file) => Self::of_manifest(file, arguments.stage.as_ref())?,
-            None => Self::of_flags(arguments),
+            Some(file) => Self::of_manifest(file, arguments)?,
+            None => Self::of_flags(arguments)?,
         };
         if serde_json::from_str::<serde::de::IgnoredAny>(&told.config.settings).is_err() {
             return Err(Complaint::new(Code::LocalFailure, "--settings is not JSON").into());
@@ -42,7 +46,13 @@ impl Told {
         Ok(told)
     }
 
-    fn of_flags(arguments: &Arguments) -> Self {
+    fn of_flags(arguments: &Arguments) -> anyhow::Result<Self> {
+        let secrets = read_secrets(&arguments.secrets)?;
+        let mut grants = vec![Capability::State];
+        if !secrets.is_empty() {
+            grants.push(Capability::Secrets);
+        }
+        let secrets = secrets.into_iter().map(|(name, value)| GrantedSecret { name, value: Arc::new(value) }).collect();
         let config = StageConfig {
             pipeline: arguments.pipeline.to_string(),
             stage: arguments.stage_name.to_string(),
@@ -50,14 +60,15 @@ impl Told {
             outputs: arguments.ports.clone(),
             settings: arguments.settings.clone(),
             limits: StageLimits::default(),
-            grants: Grants::from_iter([Capability::State]),
+            grants: Grants::from_iter(grants),
             scratch: Some(limits::SCRATCH_BYTES),
         };
         let state_bytes = Some(arguments.state_bytes.unwrap_or(limits::STATE_BYTES));
-        Self { config, state_bytes, tick_ms: limits::TICK_MS }
+        Ok(Self { config, state_bytes, tick_ms: limits::TICK_MS, secrets })
     }
 
-    fn of_manifest(file: &Path, stage: Option<&StageName>) -> anyhow::Result<Self> {
+    fn of_manifest(file: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
+        let stage = arguments.stage.as_ref();
         let text = crate::cli::read_text(file)?;
         let spec = manifest::parse(&text).map_err(|errors| {
             let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -75,7 +86,17 @@ impl Told {
             let words = format!("stage `{}` reaches buckets, and here are none", stage.name);
             return Err(Complaint::new(Code::BucketNotHere, words).into());
         }
+        if let Some(taken) = stage.config_from.first() {
+            let words = format!(
+                "stage `{}` takes the config entry `{}` of its project, and here is none: write its value into the manifest's `config`",
+                stage.name, taken.entry
+            );
+            return Err(Complaint::new(Code::ConfigMissing, words).into());
+        }
+        let secrets = bulkhead_flow::granted_here(stage, &read_secrets(&arguments.secrets)?);
+        let told = |fault: HostFault| Complaint::new(fault.code, format!("{}: give --secret NAME=FILE", fault.message));
         Ok(Self {
+            secrets: secrets.map_err(told)?,
             config: bulkhead_flow::stage_config(&spec, stage),
             state_bytes: stage.state.map(|state| state.max_bytes),
             tick_ms: stage.tick_ms.unwrap_or(limits::TICK_MS),
