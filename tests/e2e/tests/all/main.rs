@@ -23,6 +23,7 @@ mod private;
 mod restarts;
 mod scenes;
 mod scratch;
+mod secrets;
 mod shared;
 mod shell;
 mod snapshots;
