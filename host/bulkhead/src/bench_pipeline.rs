@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: BenchArguments) -> anyhow::Result<()> {
         let wasm = std::fs::read(&arguments.stage).with_context(|| format!("reading {}", arguments.stage.display()))?;
         let assignment = assignment(&arguments, &wasm)?;
         let flow = Flow::start(FlowParts {
-            log: crate::serve::open_log(&log, &arguments.data_dir).await?,
+            log: crate::serve::open_log(&log, &arguments.data_dir, None).await?,
             engine: crate::serve::engine(
                 &arguments.data_dir,
                 bulkhead_engine::CompileLimits::default(),

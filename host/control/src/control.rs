@@ -68,6 +68,12 @@ impl Control {
         let metrics = Metrics::new(registry)
             .map_err(|error| OpenError::because(Code::Internal, "cannot register control's metrics", error))?;
         let vault = open_vault(&config).await?;
+        store.hold_keys(&vault).await.map_err(|problem| {
+            OpenError::new(
+                problem.code,
+                format!("cannot open tenants' keys: {}", problem.cause.unwrap_or(problem.detail)),
+            )
+        })?;
         let stop = CancellationToken::new();
         let known = config.oidc.iter().map(|provider| Provider::new(provider.clone(), metrics.key_fetches()));
         let verifier = Verifier::new(issuer.verifier()?, known.collect::<Result<_, _>>()?);
@@ -91,6 +97,11 @@ impl Control {
     /// on the server that serves it: that is the one limit which cannot be kept from here.
     pub fn router(&self) -> axum::Router {
         api::router(self.app.clone())
+    }
+
+    /// The vault, which holds the keys of all tenants.
+    pub fn vault(&self) -> &Arc<Vault> {
+        self.app.vault()
     }
 
     /// Makes tokens.
@@ -168,7 +179,13 @@ impl Control {
         self.app.metrics().leftovers(leftovers.len());
         for leftover in leftovers {
             match self.app.clear(&leftover, 0).await {
-                Ok(true) => self.store.strike(&leftover).await?,
+                Ok(true) => {
+                    // Its rows went at once; what this process still holds was needed to see it off.
+                    if let Leftover::Tenant(scope) = &leftover {
+                        self.store.shred_keys(scope, self.app.vault()).await?;
+                    }
+                    self.store.strike(&leftover).await?;
+                }
                 Ok(false) => {}
                 Err(problem) => log_left(&leftover, &problem),
             }

@@ -5,7 +5,6 @@
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
-use bulkhead_core::scope::TenantScope;
 use bulkhead_vault::{TenantKeys, Vault, VaultError, WrappedKey};
 use std::sync::Arc;
 
@@ -23,16 +22,16 @@ impl From<VaultError> for Problem {
 /// Opens a tenant's keys.
 pub(crate) async fn open(
     vault: &Arc<Vault>,
-    scope: &TenantScope,
+    tenant: &TenantId,
     wrapped: Vec<WrappedKey>,
 ) -> Result<TenantKeys, Problem> {
-    let tenant = scope.tenant().clone();
+    let tenant = tenant.clone();
     apart(vault, move |vault| vault.open(&tenant, wrapped)).await
 }
 
 /// A new key for a tenant.
-pub(crate) async fn new_key(vault: &Arc<Vault>, scope: &TenantScope, version: u32) -> Result<WrappedKey, Problem> {
-    let tenant = scope.tenant().clone();
+pub(crate) async fn new_key(vault: &Arc<Vault>, tenant: &TenantId, version: u32) -> Result<WrappedKey, Problem> {
+    let tenant = tenant.clone();
     apart(vault, move |vault| vault.new_key(&tenant, version)).await
 }
 

@@ -165,6 +165,12 @@ impl TenantScope {
         Self { tenant }
     }
 
+    /// Whose a topic is that the log knows by this name; `None` where it is no tenant's. It says nothing of anybody's right to it.
+    pub fn owner(topic: &str) -> Option<TenantId> {
+        let hidden = [ROWS, MANIFESTS, STATE].iter().find_map(|kind| topic.strip_prefix(kind));
+        hidden.unwrap_or(topic).split_once('.')?.0.parse().ok()
+    }
+
     /// Whose scope this is.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
@@ -314,6 +320,26 @@ mod tests {
         assert_ne!(short.topic(&"b.c".parse().unwrap()), long.topic(&"c".parse().unwrap()));
         assert_eq!(short.topic_name("a-b.c"), None);
         assert_eq!(short.topic_name("a.b.c"), Some("b.c".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_topic_says_whose_it_is() {
+        let acme = TenantScope::assume("acme".parse().unwrap());
+        let (project, pipeline) = ("shop.eu".parse().unwrap(), "p".parse().unwrap());
+        let made = PipelinePath { project: &project, pipeline: &pipeline, incarnation: "1" };
+        let output = OutputPath { pipeline: made, stage: &"s".parse().unwrap(), output: &"o".parse().unwrap() };
+        let topics = [
+            acme.topic(&"a.b".parse().unwrap()),
+            acme.state_topic(&project, &pipeline),
+            acme.rows_topic(&output, &[]),
+            acme.manifests_topic(&output),
+        ];
+        for topic in topics {
+            assert_eq!(TenantScope::owner(topic.as_str()).as_ref(), Some(acme.tenant()), "{topic}");
+        }
+        for nobody in ["_bulkhead.slots", "", "acme", "_bulkhead.state."] {
+            assert_eq!(TenantScope::owner(nobody), None, "{nobody}");
+        }
     }
 
     #[test]

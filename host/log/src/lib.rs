@@ -2,6 +2,7 @@
 //!
 //! Must never: know what a tenant or a guest is; it moves columns between physical topics.
 
+mod at_rest;
 pub mod conformance;
 pub mod embedded;
 pub mod inject;
@@ -9,4 +10,5 @@ pub mod kafka;
 mod port;
 mod wake;
 
+pub use at_rest::{AtRest, RunPlace};
 pub use port::*;

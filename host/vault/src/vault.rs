@@ -11,7 +11,7 @@ use crate::place;
 use crate::tenant::TenantKeys;
 use bulkhead_core::name::TenantId;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The format of a wrapped key.
 const FORMAT: u8 = 1;
@@ -41,6 +41,8 @@ pub struct Vault {
     /// Keys that were opened, so that a key service is not asked at each request. Found by the wrapped bytes, so a row that is gone or
     /// was changed finds nothing.
     opened: Mutex<HashMap<(TenantId, WrappedKey), DataKey>>,
+    /// Tenants' keys for those who cannot wait for a database.
+    held: RwLock<HashMap<TenantId, Arc<TenantKeys>>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -56,7 +58,7 @@ impl std::fmt::Debug for Vault {
 impl Vault {
     /// A vault of this master key. `previous` opens what was wrapped before a rotation.
     pub fn new(current: Arc<dyn MasterKey>, previous: Option<Arc<dyn MasterKey>>) -> Self {
-        Self { current, previous, opened: Mutex::default() }
+        Self { current, previous, opened: Mutex::default(), held: RwLock::default() }
     }
 
     /// A new key for a tenant, wrapped.
@@ -100,8 +102,23 @@ impl Vault {
         self.wrap(tenant, key.version, &opened).map(Some)
     }
 
-    /// Forgets what it opened for a tenant whose keys were shredded.
+    /// Holds a tenant's keys for [`Vault::held`]. Call it once they are kept durably: what is sealed under a key that is not is lost. An
+    /// earlier version never replaces a later one.
+    pub fn hold(&self, keys: TenantKeys) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held.get(keys.tenant()).is_none_or(|there| there.current() <= keys.current()) {
+            held.insert(keys.tenant().clone(), Arc::new(keys));
+        }
+    }
+
+    /// The keys of a tenant that are held.
+    pub fn held(&self, tenant: &TenantId) -> Option<Arc<TenantKeys>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    }
+
+    /// Forgets what it opened and holds of a tenant whose keys were shredded.
     pub fn forget(&self, tenant: &TenantId) {
+        self.held.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.opened().retain(|(of, _), _| of != tenant);
     }
 

@@ -4,6 +4,7 @@
 //! new requests, no new batches, finished batches commit, then the process ends.
 //! Must never: listen on an address that was not asked for.
 
+mod at_rest;
 mod identity;
 mod ports;
 mod server;
@@ -14,6 +15,7 @@ use crate::arguments::{COMPILER, GroupProtocol, LogArguments, LogKind, Role, Ser
 use crate::client::{Client, TokenSource};
 use crate::worker::Worker;
 use anyhow::{Context, bail};
+use at_rest::LogKeys;
 use axum::Router;
 use bulkhead_bucket::Buckets;
 use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, Role as TokenRole};
@@ -93,7 +95,9 @@ impl Host {
         make_private(&arguments.data_dir)?;
         let compile = CompileLimits { cpu_seconds: arguments.compile_cpu_s, ..CompileLimits::default() };
         let engine = engine(&arguments.data_dir, compile, arguments.worker.scratch_bytes_max)?;
-        let log = open_log(&arguments.log, &arguments.data_dir).await?;
+        // The keys are control's; a worker alone has no embedded log of anybody's.
+        let log_keys = with_control.then(Arc::<LogKeys>::default);
+        let log = open_log(&arguments.log, &arguments.data_dir, log_keys.clone()).await?;
         let servers_stop = CancellationToken::new();
         let mut servers = vec![serve(metrics, metrics_router(registry.clone()), servers_stop.clone())];
         let (mut address, mut issuer, mut control) = (None, None, None);
@@ -111,6 +115,9 @@ impl Host {
             let topics = Arc::new(ports::LogTopics::new(log.clone(), buckets(&arguments)?));
             let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
             let opened = Arc::new(opened);
+            if let Some(keys) = &log_keys {
+                keys.hold(opened.vault().clone());
+            }
             let bound = listener.local_addr()?;
             let minting = opened.issuer().clone();
             let slot = arguments.worker.worker_slot.clone();
@@ -128,7 +135,10 @@ impl Host {
                 (None, Some(file)) => alone(&arguments.worker, file)?,
                 (None, None) => bail!("a worker alone needs --token-file; `bulkhead token --role worker` makes one"),
             };
-            let vault = open_vault(&arguments).await?;
+            let vault = match &control {
+                Some(control) => control.vault().clone(),
+                None => open_vault(&arguments).await?,
+            };
             let worker = Worker::start(&arguments.worker, &arguments.data_dir, log, engine, client, registry, vault)?;
             Some(tokio::spawn(worker.run(stop.clone())))
         } else {
@@ -232,14 +242,22 @@ pub(crate) fn engine(data_dir: &Path, compile: CompileLimits, scratch_bytes_max:
     Ok(Engine::new(EngineConfig { compile, scratch_dir, scratch_bytes_max, ..config })?)
 }
 
-/// The log that the arguments name.
+/// The log that the arguments name; the embedded one seals what it keeps, where there are keys.
 ///
 /// # Errors
 /// Where it does not open. Kafka's brokers may be away: they are tried again by those who need them.
-pub(crate) async fn open_log(arguments: &LogArguments, data_dir: &Path) -> anyhow::Result<Arc<dyn Log>> {
+pub(crate) async fn open_log(
+    arguments: &LogArguments,
+    data_dir: &Path,
+    keys: Option<Arc<LogKeys>>,
+) -> anyhow::Result<Arc<dyn Log>> {
     if arguments.log == LogKind::Embedded {
         let folder = data_dir.join("log");
-        let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder)).await??;
+        let open = move || match keys {
+            Some(keys) => EmbeddedLog::open_sealed(&folder, keys),
+            None => EmbeddedLog::open(&folder),
+        };
+        let log = tokio::task::spawn_blocking(open).await??;
         return Ok(Arc::new(log));
     }
     let mut config = KafkaConfig::new(&arguments.kafka_bootstrap);

@@ -44,9 +44,11 @@ pub(super) struct NewTenant {
 
 pub(super) async fn create(
     permit: Permit<CreateTenant>,
+    State(app): State<App>,
     Form(new): Form<NewTenant>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let row = permit.store().create_tenant(permit.reach(), &new.name).await?;
+    permit.store().first_key(&new.name, app.vault()).await?;
     let view = TenantView::of(row, Some(vec![DEFAULT_PROJECT.to_owned()]));
     Ok((StatusCode::CREATED, Json(json!(view))))
 }
@@ -71,10 +73,9 @@ pub(super) async fn one(permit: Permit<ReadTenant>) -> Result<Json<Value>, Probl
 /// The tenant is gone at once; its groups, topics and objects follow.
 pub(super) async fn delete(permit: Permit<DeleteTenant>, State(app): State<App>) -> Result<StatusCode, Problem> {
     permit.store().delete_tenant(permit.scope()).await?;
-    // Its wrapped keys went with its rows; those that are opened go here.
-    permit.store().shred_keys(permit.scope(), app.vault()).await?;
     let leftover = Leftover::Tenant(permit.scope().clone());
     if app.clear_soon(&leftover).await {
+        permit.store().shred_keys(permit.scope(), app.vault()).await?;
         permit.store().strike(&leftover).await?;
         return Ok(StatusCode::NO_CONTENT);
     }

@@ -126,7 +126,7 @@ impl Store {
         let mut tx = self.begin(scope).await?;
         let before = find(&mut tx, scope, at).await?;
         putting.condition.check(before.as_ref().map(EntryRow::etag).as_deref())?;
-        let keys = keys::open(&mut tx, scope, putting.vault).await?;
+        let keys = keys::open(&mut tx, scope.tenant(), putting.vault).await?;
         if let Some(row) = &before
             && row.open(&keys).is_ok_and(|there| *there == value)
         {

@@ -24,10 +24,25 @@ const FIRST_BY: &str = "bulkhead";
 impl Store {
     /// A tenant's keys, opened; its first is made where there is none.
     pub(crate) async fn tenant_keys(&self, scope: &TenantScope, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
+        self.first_key(scope.tenant(), vault).await
+    }
+
+    /// The same for a tenant that is made, or that is there at the start: its records are sealed from the first on.
+    pub(crate) async fn first_key(&self, tenant: &TenantId, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
         let mut tx = self.begin().await?;
-        let keys = open(&mut tx, scope, vault).await?;
+        let keys = open(&mut tx, tenant, vault).await?;
         tx.commit().await?;
+        vault.hold(keys.clone());
         Ok(keys)
+    }
+
+    /// Has the vault hold the keys of all tenants, for the log, which cannot wait for them.
+    pub(crate) async fn hold_keys(&self, vault: &Arc<Vault>) -> Result<(), Problem> {
+        let tenants: Vec<(String,)> = sqlx::query_as("SELECT tenant FROM tenants").fetch_all(&self.read).await?;
+        for (tenant,) in tenants {
+            self.first_key(&stored(&tenant)?, vault).await?;
+        }
+        Ok(())
     }
 
     /// The versions that there are, oldest first.
@@ -44,13 +59,14 @@ impl Store {
         by: &str,
     ) -> Result<Vec<KeyRow>, Problem> {
         let mut tx = self.begin().await?;
-        let before = open(&mut tx, scope, vault).await?;
-        let key = sealing::new_key(vault, scope, before.current() + 1).await?;
-        insert(&mut tx, scope, &key, by).await?;
-        let after = open(&mut tx, scope, vault).await?;
+        let before = open(&mut tx, scope.tenant(), vault).await?;
+        let key = sealing::new_key(vault, scope.tenant(), before.current() + 1).await?;
+        insert(&mut tx, scope.tenant(), &key, by).await?;
+        let after = open(&mut tx, scope.tenant(), vault).await?;
         entries::reseal(&mut tx, scope, &before, &after).await?;
         let rows = listed(&mut tx, scope).await?;
         tx.commit().await?;
+        vault.hold(after);
         Ok(rows)
     }
 
@@ -91,14 +107,14 @@ impl Store {
 }
 
 /// A tenant's keys, opened; its first is made where there is none.
-pub(super) async fn open(tx: &mut Tx, scope: &TenantScope, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
-    let mut wrapped = wrapped(tx, scope).await?;
+pub(super) async fn open(tx: &mut Tx, tenant: &TenantId, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
+    let mut wrapped = wrapped(tx, tenant).await?;
     if wrapped.is_empty() {
-        let first = sealing::new_key(vault, scope, 1).await?;
-        insert(tx, scope, &first, FIRST_BY).await?;
+        let first = sealing::new_key(vault, tenant, 1).await?;
+        insert(tx, tenant, &first, FIRST_BY).await?;
         wrapped.push(first);
     }
-    sealing::open(vault, scope, wrapped).await
+    sealing::open(vault, tenant, wrapped).await
 }
 
 /// The same for whoever only reads: where there is no key yet, nothing is sealed.
@@ -107,16 +123,16 @@ pub(super) async fn open_if_any(
     scope: &TenantScope,
     vault: &Arc<Vault>,
 ) -> Result<Option<TenantKeys>, Problem> {
-    match wrapped(tx, scope).await? {
+    match wrapped(tx, scope.tenant()).await? {
         wrapped if wrapped.is_empty() => Ok(None),
-        wrapped => sealing::open(vault, scope, wrapped).await.map(Some),
+        wrapped => sealing::open(vault, scope.tenant(), wrapped).await.map(Some),
     }
 }
 
-async fn wrapped(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<WrappedKey>, Problem> {
+async fn wrapped(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<WrappedKey>, Problem> {
     let rows: Vec<(i64, String)> =
         sqlx::query_as("SELECT version, wrapped FROM tenant_keys WHERE tenant = $1 ORDER BY version")
-            .bind(scope.tenant().as_str())
+            .bind(tenant.as_str())
             .fetch_all(&mut **tx)
             .await?;
     rows.into_iter().map(|(version, wrapped)| wrapped_key(version, &wrapped)).collect()
@@ -132,9 +148,9 @@ async fn listed(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<KeyRow>, Problem
     rows.into_iter().map(row).collect()
 }
 
-async fn insert(tx: &mut Tx, scope: &TenantScope, key: &WrappedKey, by: &str) -> Result<(), Problem> {
+async fn insert(tx: &mut Tx, tenant: &TenantId, key: &WrappedKey, by: &str) -> Result<(), Problem> {
     sqlx::query("INSERT INTO tenant_keys (tenant, version, wrapped, made_ms, made_by) VALUES ($1, $2, $3, $4, $5)")
-        .bind(scope.tenant().as_str())
+        .bind(tenant.as_str())
         .bind(i64::from(key.version))
         .bind(hex::encode(&key.bytes))
         .bind(now_ms())

@@ -4,15 +4,55 @@
 //! at too, so that a blob which strayed to another row is found out.
 //! Must never: give records of a blob whose checksum does not fit.
 
-use crate::LogError;
+use super::topics::Topic;
+use crate::{AtRest, LogError, RunPlace};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{BytesColumn, Headers, NullColumn, RecordBatch};
+use std::sync::Arc;
 
 /// Offsets follow each other.
 const VERSION: u8 = 1;
 /// Offsets have gaps, where records were compacted away, and are written down.
 const VERSION_GAPS: u8 = 2;
+/// The blob is one of the above, sealed.
+const SEALED: u8 = 3;
 const CHECKSUM_BYTES: usize = 4;
+
+/// How blobs are made and read: sealed, where the log was opened with something to seal by. Those from before are read too.
+#[derive(Debug, Default)]
+pub(super) struct Blocks(pub(super) Option<Arc<dyn AtRest>>);
+
+impl Blocks {
+    /// Whether records of this topic could be written.
+    pub(super) fn check(&self, topic: &Topic) -> Result<(), LogError> {
+        self.0.as_ref().map_or(Ok(()), |at_rest| at_rest.check(&topic.name))
+    }
+
+    /// The blob of these records of a topic.
+    pub(super) fn encode(&self, topic: &Topic, place: Place, batch: &RecordBatch) -> Result<Vec<u8>, LogError> {
+        let plain = encode(place, batch);
+        let Some(at_rest) = &self.0 else { return Ok(plain) };
+        let mut blob = at_rest.seal(place.of(topic), &plain)?;
+        blob.insert(0, SEALED);
+        Ok(blob)
+    }
+
+    /// The records of a blob; `topic` of the batch is left 0.
+    ///
+    /// # Errors
+    /// [`Code::LogCorrupt`]; what opening it says, where it is sealed.
+    pub(super) fn decode(&self, topic: &Topic, place: Place, blob: &[u8]) -> Result<RecordBatch, LogError> {
+        match (blob.split_first(), &self.0) {
+            (Some((&SEALED, sealed)), Some(at_rest)) => decode(place, &at_rest.open(place.of(topic), sealed)?),
+            (Some((&SEALED, _)), None) => {
+                let text =
+                    format!("the records of topic {} are sealed, and the log was opened without keys", topic.name);
+                Err(LogError::new(Code::LogUnavailable, text))
+            }
+            _ => decode(place, blob),
+        }
+    }
+}
 
 /// Where a blob is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +65,15 @@ pub(super) struct Place {
     pub(super) base: i64,
 }
 
+impl Place {
+    fn of(self, topic: &Topic) -> RunPlace<'_> {
+        let Self { topic: number, partition, base } = self;
+        RunPlace { topic: &topic.name, number, partition, base }
+    }
+}
+
 /// The blob of these records.
-pub(super) fn encode(place: Place, batch: &RecordBatch) -> Vec<u8> {
+fn encode(place: Place, batch: &RecordBatch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes() + 128);
     let gaps = batch.offsets.windows(2).any(|pair| pair[1] != pair[0] + 1);
     out.push(if gaps { VERSION_GAPS } else { VERSION });
@@ -52,7 +99,7 @@ pub(super) fn encode(place: Place, batch: &RecordBatch) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Code::LogCorrupt`].
-pub(super) fn decode(place: Place, blob: &[u8]) -> Result<RecordBatch, LogError> {
+fn decode(place: Place, blob: &[u8]) -> Result<RecordBatch, LogError> {
     read(place, blob).ok_or_else(|| {
         let Place { topic, partition, base } = place;
         LogError::new(

@@ -122,7 +122,7 @@ impl Pass {
     fn read(&mut self, shared: &Shared, end: i64) -> Result<Vec<RecordBatch>, LogError> {
         let (mut runs, mut bytes) = (Vec::new(), 0);
         while self.next < end && bytes < STEP_BYTES {
-            let Some(run) = shared.store.fetch(self.topic.id, self.partition, self.next)? else { break };
+            let Some(run) = shared.store.fetch(&self.topic, self.partition, self.next)? else { break };
             let Some(last) = run.offsets.last().copied().filter(|last| *last < end) else { break };
             bytes += run.bytes();
             self.next = last + 1;
@@ -178,8 +178,10 @@ impl Pass {
         }
         write.transaction(|tx| {
             delete_batches(tx, topic, partition, first..=last)?;
-            kept.iter()
-                .try_for_each(|batch| insert_batch(tx, Place { topic, partition, base: batch.offsets[0] }, batch))
+            kept.iter().try_for_each(|batch| {
+                let place = Place { topic, partition, base: batch.offsets[0] };
+                insert_batch(tx, (&shared.store.blocks, &self.topic), place, batch)
+            })
         })
     }
 }

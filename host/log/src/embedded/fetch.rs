@@ -80,7 +80,7 @@ impl Cursor {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
-        let Some(run) = shared.store.fetch(topic.id, partition, self.next)? else { return Ok(None) };
+        let Some(run) = shared.store.fetch(topic, partition, self.next)? else { return Ok(None) };
         let row = run.offsets.partition_point(|offset| *offset < self.next);
         Ok(Some((run, row)))
     }

@@ -17,13 +17,14 @@ mod topics;
 mod trim;
 mod writer;
 
+use self::block::Blocks;
 use self::compact::Compaction;
 use self::fetch::Cursor;
 use self::group::Groups;
 use self::store::{Store, TopicRow};
 use self::topics::{Topic, Topics};
 use crate::wake::Waker;
-use crate::{Keep, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use crate::{AtRest, Keep, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
@@ -62,7 +63,20 @@ impl EmbeddedLog {
     /// [`Code::FolderLocked`] where it is open already, in this process or another; [`Code::LogUnavailable`] where the disk
     /// refuses; [`Code::LogCorrupt`] where the files are not a log; [`Code::ConfigInvalid`] where a newer version made them.
     pub fn open(folder: &Path) -> Result<Self, LogError> {
-        let store = Store::open(folder)?;
+        Self::open_with(folder, Blocks::default())
+    }
+
+    /// [`EmbeddedLog::open`] of a log that seals each run of records before it is written. What was written before without being sealed is
+    /// read all the same; what the log keeps beside records (names, positions, times) is not sealed.
+    ///
+    /// # Errors
+    /// As [`EmbeddedLog::open`].
+    pub fn open_sealed(folder: &Path, at_rest: Arc<dyn AtRest>) -> Result<Self, LogError> {
+        Self::open_with(folder, Blocks(Some(at_rest)))
+    }
+
+    fn open_with(folder: &Path, blocks: Blocks) -> Result<Self, LogError> {
+        let store = Store::open(folder, blocks)?;
         let topics = Topics::load(&store)?;
         let (groups, compaction) = (Groups::default(), Mutex::default());
         Ok(Self { shared: Arc::new(Shared { store, topics, groups, compaction }) })

@@ -15,6 +15,6 @@ pub(super) fn resolve(shared: &Shared, topic: &Topic, partition: i32, start: Sta
         Start::Earliest => first,
         Start::Latest => end,
         Start::Offset(offset) => offset.clamp(first, end.max(first)),
-        Start::TimeMs(time) => shared.store.first_since(topic.id, partition, time)?.unwrap_or(end),
+        Start::TimeMs(time) => shared.store.first_since(topic, partition, time)?.unwrap_or(end),
     })
 }

@@ -3,8 +3,9 @@
 //! One connection writes, under a lock; any number read, each from a snapshot of its own.
 //! Must never: report as written what SQLite has not made durable.
 
-use super::block::{self, Place};
+use super::block::{Blocks, Place};
 use super::schema;
+use super::topics::Topic;
 use crate::LogError;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
@@ -23,6 +24,7 @@ pub(super) struct Store {
     folder: PathBuf,
     write: Mutex<WriteSide>,
     idle: Mutex<Vec<Connection>>,
+    pub(super) blocks: Blocks,
     // Last: the folder is let go when its connections are closed.
     _lock: File,
 }
@@ -47,11 +49,11 @@ pub(super) struct TopicRow {
 }
 
 impl Store {
-    pub(super) fn open(folder: &Path) -> Result<Self, LogError> {
+    pub(super) fn open(folder: &Path, blocks: Blocks) -> Result<Self, LogError> {
         let lock = schema::lock(folder)?;
         let conn = schema::open_writer(folder)?;
         let write = Mutex::new(WriteSide { conn, producers: HashMap::new() });
-        Ok(Self { folder: folder.to_owned(), write, idle: Mutex::default(), _lock: lock })
+        Ok(Self { folder: folder.to_owned(), write, idle: Mutex::default(), blocks, _lock: lock })
     }
 
     /// The right to write.
@@ -95,16 +97,16 @@ impl Store {
     }
 
     /// The stored run of records that holds the first record at or after `from`, with the place of its first.
-    pub(super) fn fetch(&self, topic: i64, partition: i32, from: i64) -> Result<Option<RecordBatch>, LogError> {
+    pub(super) fn fetch(&self, topic: &Topic, partition: i32, from: i64) -> Result<Option<RecordBatch>, LogError> {
         let sql =
             "SELECT base, data FROM batches WHERE topic = ?1 AND partition = ?2 AND last >= ?3 ORDER BY last LIMIT 1";
         self.reading(|conn| {
             let mut statement = conn.prepare_cached(sql).map_err(db)?;
-            let mut rows = statement.query(params![topic, partition, from]).map_err(db)?;
+            let mut rows = statement.query(params![topic.id, partition, from]).map_err(db)?;
             let Some(row) = rows.next().map_err(db)? else { return Ok(None) };
             let base = row.get(0).map_err(db)?;
             let blob = row.get_ref(1).and_then(|data| Ok(data.as_blob()?)).map_err(db)?;
-            block::decode(Place { topic, partition, base }, blob).map(Some)
+            self.blocks.decode(topic, Place { topic: topic.id, partition, base }, blob).map(Some)
         })
     }
 
@@ -118,15 +120,15 @@ impl Store {
     }
 
     /// The first record at or after this time, or `None` where there is none.
-    pub(super) fn first_since(&self, topic: i64, partition: i32, time: i64) -> Result<Option<i64>, LogError> {
+    pub(super) fn first_since(&self, topic: &Topic, partition: i32, time: i64) -> Result<Option<i64>, LogError> {
         let sql = "SELECT base, data FROM batches WHERE topic = ?1 AND partition = ?2 AND max_timestamp >= ?3 ORDER BY last LIMIT 1";
         self.reading(|conn| {
             let mut statement = conn.prepare_cached(sql).map_err(db)?;
-            let mut rows = statement.query(params![topic, partition, time]).map_err(db)?;
+            let mut rows = statement.query(params![topic.id, partition, time]).map_err(db)?;
             let Some(row) = rows.next().map_err(db)? else { return Ok(None) };
             let base = row.get(0).map_err(db)?;
             let blob = row.get_ref(1).and_then(|data| Ok(data.as_blob()?)).map_err(db)?;
-            let batch = block::decode(Place { topic, partition, base }, blob)?;
+            let batch = self.blocks.decode(topic, Place { topic: topic.id, partition, base }, blob)?;
             Ok(batch.timestamps.iter().position(|t| *t >= time).map(|row| batch.offsets[row]))
         })
     }
@@ -178,11 +180,16 @@ pub(super) fn delete_topic(tx: &Transaction<'_>, topic: i64) -> Result<(), LogEr
 }
 
 /// Adds a run of records; their offsets go on from where the partition ended.
-pub(super) fn insert_batch(tx: &Transaction<'_>, place: Place, batch: &RecordBatch) -> Result<(), LogError> {
+pub(super) fn insert_batch(
+    tx: &Transaction<'_>,
+    (blocks, topic): (&Blocks, &Topic),
+    place: Place,
+    batch: &RecordBatch,
+) -> Result<(), LogError> {
     let sql = "INSERT INTO batches (topic, partition, base, last, max_timestamp, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let last = batch.offsets.last().copied().unwrap_or(place.base);
     let newest = batch.timestamps.iter().copied().max().unwrap_or(-1);
-    let data = block::encode(place, batch);
+    let data = blocks.encode(topic, place, batch)?;
     let mut statement = tx.prepare_cached(sql).map_err(db)?;
     statement.execute(params![place.topic, place.partition, place.base, last, newest, data]).map_err(db)?;
     Ok(())

@@ -31,7 +31,7 @@ pub(super) fn delete_records(shared: &Shared, topic: &Topic, before: &[(i32, i64
             return Err(LogError::new(Code::OffsetLost, text));
         }
         // The run that the offset cuts in two, if it does. Nobody else can write it meanwhile.
-        let run = shared.store.fetch(topic.id, partition, offset)?;
+        let run = shared.store.fetch(topic, partition, offset)?;
         let cut = run.filter(|run| run.offsets.first().is_some_and(|first| *first < offset));
         cuts.push((partition, offset, cut));
     }
@@ -41,7 +41,8 @@ pub(super) fn delete_records(shared: &Shared, topic: &Topic, before: &[(i32, i64
             delete_batches(tx, topic.id, partition, 0..=last)?;
             if let Some(run) = cut {
                 let kept = run.select(run.offsets.partition_point(|at| *at < offset)..run.len());
-                insert_batch(tx, Place { topic: topic.id, partition, base: kept.offsets[0] }, &kept)?;
+                let place = Place { topic: topic.id, partition, base: kept.offsets[0] };
+                insert_batch(tx, (&shared.store.blocks, topic), place, &kept)?;
             }
         }
         Ok(())

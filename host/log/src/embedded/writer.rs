@@ -4,7 +4,7 @@
 
 use super::Shared;
 use super::assign::TopicPartition;
-use super::block::Place;
+use super::block::{Blocks, Place};
 use super::compact;
 use super::group::Group;
 use super::reader::Member;
@@ -91,7 +91,7 @@ impl EmbeddedWriter {
                 (member.group.name.as_str(), member.partition(*source).expect("checked above"), *position)
             })
         });
-        write_rows(&mut write, rows, positions)
+        write_rows((&mut write, &self.shared.store.blocks), rows, positions)
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn append(
     for i in 0..outputs.len() {
         check_size(topic, outputs, i, batch)?;
     }
-    let mut runs = Runs::default();
+    let mut runs = Runs::new(&shared.store.blocks);
     let mut write = shared.store.writing();
     if topic.is_gone() {
         return Err(gone(&topic.name));
@@ -173,7 +173,7 @@ pub(super) fn append(
 }
 
 fn write_rows<'a>(
-    write: &mut WriteSide,
+    (write, blocks): (&mut WriteSide, &Blocks),
     rows: &[Rows],
     positions: impl Iterator<Item = (&'a str, TopicPartition, i64)>,
 ) -> Result<(), CommitOutcome> {
@@ -181,8 +181,11 @@ fn write_rows<'a>(
         if let Some(topic) = row.targets.iter().flatten().flatten().find(|topic| topic.is_gone()) {
             return Err(CommitOutcome::Aborted { owner: Some(row.owner), error: gone(&topic.name) });
         }
+        if let Some(error) = row.targets.iter().flatten().flatten().find_map(|topic| blocks.check(topic).err()) {
+            return Err(CommitOutcome::Aborted { owner: Some(row.owner), error });
+        }
     }
-    let mut runs = Runs::default();
+    let mut runs = Runs::new(blocks);
     let result = write.transaction(|tx| {
         for row in rows {
             for (block, topics) in row.held.blocks.iter().zip(&row.targets) {
@@ -221,8 +224,10 @@ fn check_size(topic: &Topic, outputs: &Outputs, i: usize, batch: &RecordBatch) -
 }
 
 /// Runs of records under construction, one for each partition written to.
-#[derive(Default)]
-struct Runs(BTreeMap<TopicPartition, Run>);
+struct Runs<'a> {
+    blocks: &'a Blocks,
+    runs: BTreeMap<TopicPartition, Run>,
+}
 
 struct Run {
     topic: Arc<Topic>,
@@ -230,7 +235,11 @@ struct Run {
     batch: RecordBatch,
 }
 
-impl Runs {
+impl<'a> Runs<'a> {
+    fn new(blocks: &'a Blocks) -> Self {
+        Self { blocks, runs: BTreeMap::new() }
+    }
+
     fn push(
         &mut self,
         tx: &Transaction<'_>,
@@ -240,7 +249,7 @@ impl Runs {
         batch: &RecordBatch,
     ) -> Result<(), LogError> {
         let key = outputs.key(i, batch);
-        let run = self.0.entry((topic.id, partition)).or_insert_with(|| Run {
+        let run = self.runs.entry((topic.id, partition)).or_insert_with(|| Run {
             topic: Arc::clone(topic),
             next: topic.end(partition),
             batch: RecordBatch { partition, ..RecordBatch::default() },
@@ -252,14 +261,14 @@ impl Runs {
         run.batch.push(run.next, timestamp, key, outputs.values.get(i), outputs.headers(i, batch));
         run.next += 1;
         if run.batch.len() >= RUN_RECORDS || run.batch.bytes() >= RUN_BYTES {
-            run.store(tx, (topic.id, partition))?;
+            run.store(tx, self.blocks, (topic.id, partition))?;
         }
         Ok(())
     }
 
     fn flush(&mut self, tx: &Transaction<'_>) -> Result<(), LogError> {
-        for (partition, run) in &mut self.0 {
-            run.store(tx, *partition)?;
+        for (partition, run) in &mut self.runs {
+            run.store(tx, self.blocks, *partition)?;
             set_end(tx, partition.0, partition.1, run.next)?;
         }
         Ok(())
@@ -267,21 +276,26 @@ impl Runs {
 
     /// Shows readers what is durable now.
     fn show(&self) {
-        for ((_, partition), run) in &self.0 {
+        for ((_, partition), run) in &self.runs {
             run.topic.advance(*partition, run.next);
         }
-        for run in self.0.values() {
+        for run in self.runs.values() {
             run.topic.wakers.wake();
         }
     }
 }
 
 impl Run {
-    fn store(&mut self, tx: &Transaction<'_>, (topic, partition): TopicPartition) -> Result<(), LogError> {
+    fn store(
+        &mut self,
+        tx: &Transaction<'_>,
+        blocks: &Blocks,
+        (topic, partition): TopicPartition,
+    ) -> Result<(), LogError> {
         let Some(base) = self.batch.offsets.first().copied() else { return Ok(()) };
         let batch = std::mem::take(&mut self.batch);
         self.batch.partition = partition;
-        insert_batch(tx, Place { topic, partition, base }, &batch)
+        insert_batch(tx, (blocks, &self.topic), Place { topic, partition, base }, &batch)
     }
 }
 
