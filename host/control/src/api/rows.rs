@@ -20,7 +20,8 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, whoami, worker,
+    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines,
+    projects, records, revisions, stages, tags, tenants, tokens, topics, upload, whoami, worker,
 };
 use crate::store::AuditEntry;
 use crate::token::Role;
