@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assignment;
+pub mod audit;
 pub mod bucket;
 pub mod code;
 pub mod columns;
