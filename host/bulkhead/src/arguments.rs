@@ -72,6 +72,9 @@ pub(crate) struct ServeArguments {
     /// Address of /metrics, which shows all tenants: keep it from them (port 0 takes a free one)
     #[arg(long, default_value = "127.0.0.1:7071", env = "BULKHEAD_METRICS_LISTEN")]
     pub(crate) metrics_listen: SocketAddr,
+    /// Address or network of a proxy before this server whose X-Forwarded-For the audit believes; may be given several times
+    #[arg(long = "trusted-proxy", value_name = "NETWORK", env = "BULKHEAD_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<bulkhead_control::Network>,
     /// Bytes of one uploaded module at most
     #[arg(long, default_value_t = bulkhead_core::limits::MODULE_BYTES_MAX, env = "BULKHEAD_MODULE_BYTES_MAX")]
     pub(crate) module_bytes_max: u64,

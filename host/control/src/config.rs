@@ -3,6 +3,7 @@
 //! Must never: be read after the start from anywhere else, or hold a secret: a master key is named by its place.
 
 use crate::token::OidcConfig;
+use crate::peer::Network;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
 use bulkhead_vault::MasterKeySource;
 use std::path::PathBuf;
@@ -59,12 +60,16 @@ pub struct ControlConfig {
     pub request_time_max: Duration,
     /// A worker's report older than this no longer counts for phase and lag. Default 10 s, ten times a worker's interval.
     pub report_fresh: Duration,
-    /// How long audit rows are kept. Default 90 days.
+    /// How long lines of the audit are kept. Default 90 days.
     pub audit_kept: Duration,
     /// How long lines of tenants' logs are kept. Default 7 days.
     pub logs_kept: Duration,
-    /// Audit rows kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
+    /// Lines of each chain of the audit kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
     pub audit_rows_max: u64,
+    /// How long a chain of the audit may grow without a signed checkpoint. Default 10 min.
+    pub audit_checkpoint_every: Duration,
+    /// Proxies whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// What one tenant may keep; stops one tenant's metadata from becoming everybody's.
@@ -139,6 +144,8 @@ impl ControlConfig {
             audit_kept: Duration::from_secs(90 * 24 * 3_600),
             logs_kept: Duration::from_secs(7 * 24 * 3_600),
             audit_rows_max: 1_000_000,
+            audit_checkpoint_every: Duration::from_secs(600),
+            trusted_proxies: Vec::new(),
         }
     }
 }

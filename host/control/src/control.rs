@@ -3,6 +3,9 @@
 //! Must never: be opened twice on one folder.
 
 use crate::api::{self, App};
+use crate::audit::publish;
+use crate::audit::upkeep::Upkeep;
+use crate::audit::writer::Writer;
 use crate::blobs::Blobs;
 use crate::config::ControlConfig;
 use crate::folder::{Folder, OpenError};
@@ -23,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const HEAR_EVERY: Duration = Duration::from_millis(500);
 /// How often leftovers are looked at: workers leave a group within seconds.
 const PASS_EVERY: Duration = Duration::from_secs(1);
+/// Passes between two looks at the audit's chains.
+const PASSES_PER_CHECKPOINT: u64 = 10;
 /// Passes between two prunings of what grows: about once an hour.
 const PASSES_PER_PRUNE: u64 = 3_600;
 /// How long a boot must have been silent before its counters are folded.
@@ -33,6 +38,7 @@ pub struct Control {
     app: App,
     store: Arc<Store>,
     issuer: Issuer,
+    writer: Writer,
     stop: CancellationToken,
     _folder: Folder,
 }
@@ -77,7 +83,8 @@ impl Control {
         let stop = CancellationToken::new();
         let known = config.oidc.iter().map(|provider| Provider::new(provider.clone(), metrics.key_fetches()));
         let verifier = Verifier::new(issuer.verifier()?, known.collect::<Result<_, _>>()?);
-        let policy = Policy::new(Arc::clone(&store), verifier);
+        let writer = Writer::new(Arc::clone(&store));
+        let policy = Policy::new(Arc::clone(&store), verifier, writer.clone());
         let parts = api::Parts {
             policy,
             generations: store.generations(),
@@ -90,7 +97,7 @@ impl Control {
             vault,
             stop: stop.clone(),
         };
-        Ok(Self { app: App::new(parts), store, issuer, stop, _folder: folder })
+        Ok(Self { app: App::new(parts), store, issuer, writer, stop, _folder: folder })
     }
 
     /// The API under `/api/v1` and `/internal/v1`, `/livez`, `/readyz` and `/.well-known/jwks.json`. Set a header-read timeout
@@ -136,7 +143,7 @@ impl Control {
             if !rewrapped {
                 rewrapped = self.rewrap().await;
             }
-            if let Err(problem) = self.pass(passes.is_multiple_of(PASSES_PER_PRUNE)).await {
+            if let Err(problem) = self.pass(passes).await {
                 tracing::warn!(code = %problem.code, cause = problem.cause, "a background pass failed; trying again");
             }
             passes += 1;
@@ -174,7 +181,7 @@ impl Control {
         }
     }
 
-    async fn pass(&self, prune: bool) -> Result<(), Problem> {
+    async fn pass(&self, passes: u64) -> Result<(), Problem> {
         let leftovers = self.store.leftovers().await?;
         self.app.metrics().leftovers(leftovers.len());
         for leftover in leftovers {
@@ -197,9 +204,12 @@ impl Control {
                 Err(problem) => log_waiting(&over.scope, "a pipeline does not begin anew yet", &problem),
             }
         }
+        let prune = passes.is_multiple_of(PASSES_PER_PRUNE);
+        publish::pass(&self.store, self.app.topics()).await?;
+        if passes.is_multiple_of(PASSES_PER_CHECKPOINT) {
+            self.keep_chains(prune).await?;
+        }
         if prune {
-            let kept_ms = i64::try_from(self.app.config().audit_kept.as_millis()).unwrap_or(i64::MAX);
-            self.store.prune_audit(now_ms().saturating_sub(kept_ms), self.app.config().audit_rows_max).await?;
             self.store.prune_answers(now_ms() - ANSWER_KEPT_MS).await?;
             let kept_ms = i64::try_from(self.app.config().logs_kept.as_millis()).unwrap_or(i64::MAX);
             self.store.prune_lines(now_ms().saturating_sub(kept_ms)).await?;
@@ -210,6 +220,12 @@ impl Control {
 }
 
 impl Control {
+    /// Signs and prunes the audit's chains.
+    async fn keep_chains(&self, prune: bool) -> Result<(), Problem> {
+        let config = self.app.config();
+        Upkeep { store: &self.store, writer: &self.writer, issuer: &self.issuer, config }.pass(prune).await
+    }
+
     /// Forgets a pipeline's positions, and its state with them, since records that are read again would count twice.
     async fn begin_anew(&self, over: &StartOver) -> Result<bool, Problem> {
         if !self.app.forget_positions(over).await? {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod audit;
 mod blobs;
 mod cleanup;
 mod condition;
@@ -27,6 +28,7 @@ mod live;
 mod metrics;
 mod news;
 mod patient;
+mod peer;
 pub mod policy;
 pub mod port;
 mod problem;
@@ -42,3 +44,4 @@ pub use patient::{Connection, Patient};
 pub use token::{
     Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,
 };
+pub use peer::{Network, NoNetwork, Peer};

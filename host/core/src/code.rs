@@ -79,6 +79,8 @@ codes! {
     SealBroken = "BH0062", 500, "Sealed value does not open";
     KeysShredded = "BH0063", 410, "Key shredded";
     SecretInUse = "BH0064", 409, "Secret in use";
+    AuditBroken = "BH0080", 409, "Audit not whole";
+    CheckpointForged = "BH0081", 409, "Checkpoint not believed";
 
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";

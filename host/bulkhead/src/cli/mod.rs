@@ -4,6 +4,7 @@
 //! [`failure`], which knows the exit codes. `new`, `run` and `completion` need no server.
 //! Must never: reach past the API, or decide what control decides.
 
+mod audit;
 mod completion;
 mod config;
 mod consume;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     /// See records that a stage could not handle, run them again, or drop them
     #[command(name = "deadletter")]
     DeadLetter(dead_letter::Arguments),
+    /// See who did what or tried to, and check that nobody has changed what is written of it
+    Audit(audit::Arguments),
     /// Print a script that completes this command line in a shell
     Completion(completion::Arguments),
     /// Print the version
@@ -102,6 +105,7 @@ impl Command {
             Self::Consume(arguments) => Some(&arguments.connection),
             Self::Logs(arguments) => Some(&arguments.connection),
             Self::DeadLetter(arguments) => Some(&arguments.connection),
+            Self::Audit(arguments) => Some(&arguments.connection),
         }
     }
 
@@ -132,6 +136,7 @@ impl Command {
             Self::Consume(arguments) => consume::run(arguments).await,
             Self::Logs(arguments) => logs::run(arguments).await,
             Self::DeadLetter(arguments) => dead_letter::run(arguments).await,
+            Self::Audit(arguments) => audit::run(arguments).await,
             Self::Completion(arguments) => completion::run(&arguments),
             Self::Version => output::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),
         }

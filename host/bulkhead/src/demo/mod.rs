@@ -55,6 +55,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         data_dir: arguments.data_dir.clone(),
         listen: arguments.listen,
         metrics_listen: arguments.metrics_listen,
+        trusted_proxies: Vec::new(),
         module_bytes_max: bulkhead_core::limits::MODULE_BYTES_MAX,
         compile_cpu_s: bulkhead_engine::CompileLimits::default().cpu_seconds,
         database: crate::arguments::DatabaseArguments::default(),

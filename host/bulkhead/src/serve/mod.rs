@@ -109,6 +109,7 @@ impl Host {
                 oidc: arguments.identity.providers().context("the identity provider")?,
                 master_key: arguments.keys.master_key(),
                 master_key_previous: arguments.keys.master_key_previous.clone(),
+                trusted_proxies: arguments.trusted_proxies.clone(),
                 ..crate::database::config(&arguments.data_dir, &arguments.database)
             };
             let modules = Arc::new(ports::EngineModules(engine.clone()));

@@ -4,9 +4,13 @@
 //! are under way, within a bound.
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::serve::Listener;
-use bulkhead_control::Patient;
+use bulkhead_control::{Patient, Peer};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -26,11 +30,15 @@ pub(super) async fn serve(mut listener: Patient, router: Router, head_time_max: 
     let connections = GracefulShutdown::new();
     loop {
         // Where the process has no more descriptors, it waits before it tries again.
-        let (stream, _) = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(Peer(address)));
+            router.call(request)
+        });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {

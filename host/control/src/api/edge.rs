@@ -3,9 +3,10 @@
 //! Must never: let a response out that is an error and not problem details, or a cause that is not the client's business.
 
 use super::{App, body};
+use crate::audit::trail::Trail;
 use crate::problem::Problem;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
@@ -44,7 +45,9 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let id = RequestId::of(&request);
     let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED.to_owned(), |path| path.as_str().to_owned());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (trail, asked) = (Trail::default(), conditions(request.headers()));
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(trail.clone());
     let (request, rest) = body::keep(request);
 
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -52,7 +55,9 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
         // The panic hook has already written where and why.
         Err(_) => Problem::internal("a handler panicked").into_response(),
     };
+    let code = response.extensions().get::<Problem>().map(Problem::code);
     let mut response = render(response, &id, &path);
+    trail.answered(&asked, &response, code);
     if rest.linger() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -65,6 +70,11 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let method = if app_knows(&method) { method.as_str() } else { "other" };
     app.metrics().request(&route, method, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// What a change is asked for under, for the audit.
+fn conditions(headers: &HeaderMap) -> HeaderMap {
+    headers.get(header::IF_MATCH).map(|value| (header::IF_MATCH, value.clone())).into_iter().collect()
 }
 
 /// No route has this path.

@@ -61,7 +61,7 @@ impl LogParams {
     }
 }
 
-fn moment(text: Option<&str>, or: i64) -> Result<i64, Problem> {
+pub(super) fn moment(text: Option<&str>, or: i64) -> Result<i64, Problem> {
     let Some(text) = text else { return Ok(or) };
     let rule = "`since` and `until` are times like 2026-01-31T12:00:00Z, or milliseconds since 1970";
     text.parse().ok().or_else(|| parse_rfc3339_ms(text)).ok_or_else(|| Problem::bad_request(rule))

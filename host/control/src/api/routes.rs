@@ -113,6 +113,7 @@ pub(super) fn table() -> Vec<Route> {
     let areas = [
         rows::server(),
         rows::tenants(),
+        rows::audits(),
         rows::projects(),
         rows::entries(),
         rows::modules(),

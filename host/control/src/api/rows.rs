@@ -2,6 +2,7 @@
 //!
 //! Must never: leave a row without words.
 
+use super::audit::{AuditParams, CheckpointsView, LineView, TopicForm, TopicStateView};
 use super::deploy::{Back, DeployParams, DeployedView, DiffParams, DiffView, PlanView};
 use super::entries::{ConfigView, EntriesParams, EntryParams, SecretView};
 use super::extract::ListParams;
@@ -23,7 +24,6 @@ use super::{
     audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines,
     projects, records, revisions, stages, tags, tenants, tokens, topics, upload, whoami, worker,
 };
-use crate::store::AuditEntry;
 use crate::token::Role;
 use axum::routing::{delete, get, post, put};
 
@@ -71,7 +71,6 @@ pub(super) fn tenants() -> Vec<Route> {
     const TENANTS: &str = "/api/v1/tenants";
     const TENANT: &str = "/api/v1/tenants/{tenant}";
     const TOKENS: &str = "/api/v1/tenants/{tenant}/tokens";
-    const AUDIT: &str = "/api/v1/tenants/{tenant}/audit";
     vec![
         row("GET", TENANTS, Access::Platform, Time::Request, get(tenants::list))
             .says("List tenants")
@@ -92,10 +91,45 @@ pub(super) fn tenants() -> Vec<Route> {
             .says("Make a token for one's own tenant")
             .takes::<Wanted>()
             .gives::<MintedView>(201, "The token. It is shown this once."),
+    ]
+}
+
+/// Who did what: a tenant's chain, and the platform's.
+pub(super) fn audits() -> Vec<Route> {
+    const AUDIT: &str = "/api/v1/tenants/{tenant}/audit";
+    const CHECKPOINTS: &str = "/api/v1/tenants/{tenant}/audit/checkpoints";
+    const TOPIC: &str = "/api/v1/tenants/{tenant}/audit/topic";
+    const PLATFORM: &str = "/api/v1/audit";
+    const PLATFORM_CHECKPOINTS: &str = "/api/v1/audit/checkpoints";
+    const LINES: &str = "Who did what or tried to, newest first.";
+    const WHOLE: &str = "With `Accept: application/x-ndjson`: all lines, the oldest first, then the checkpoints.";
+    vec![
         row("GET", AUDIT, ADMIN, Time::Request, get(audit::list))
-            .says("Read the audit")
-            .asks::<ListParams>()
-            .gives_page::<AuditEntry>("Who did what or tried to, newest first."),
+            .says("Search the audit, or export it whole")
+            .asks::<AuditParams>()
+            .gives_page::<LineView>(LINES)
+            .gives_other(200, audit::NDJSON, WHOLE),
+        row("GET", CHECKPOINTS, ADMIN, Time::Request, get(audit::checkpoints))
+            .says("See the signed checkpoints of the audit")
+            .gives::<CheckpointsView>(200, "Checkpoints, and the end of the chain now."),
+        row("GET", TOPIC, ADMIN, Time::Request, get(audit::state))
+            .says("See into which topic the audit goes")
+            .gives::<TopicStateView>(200, "The topic, and how far the lines are there."),
+        row("PUT", TOPIC, ADMIN, Time::Request, put(audit::set))
+            .says("Let the audit go into a topic of the tenant's, from its oldest line on")
+            .takes::<TopicForm>()
+            .gives::<TopicStateView>(200, "Lines follow in order, each at least once."),
+        row("DELETE", TOPIC, ADMIN, Time::Request, delete(audit::off))
+            .says("Let no more of the audit go into a topic")
+            .gives_nothing(204, "What is in the topic stays."),
+        row("GET", PLATFORM, Access::Platform, Time::Request, get(audit::list_platform))
+            .says("Search the platform's own audit, or export it whole")
+            .asks::<AuditParams>()
+            .gives_page::<LineView>(LINES)
+            .gives_other(200, audit::NDJSON, WHOLE),
+        row("GET", PLATFORM_CHECKPOINTS, Access::Platform, Time::Request, get(audit::platform_checkpoints))
+            .says("See the signed checkpoints of the platform's own audit")
+            .gives::<CheckpointsView>(200, "Checkpoints, and the end of the chain now."),
     ]
 }
 

@@ -56,6 +56,10 @@ actions! {
     MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
     /// Read the tenant's audit.
     ReadAudit = "audit.read", TenantScope, [TenantAdmin], Always;
+    /// Say into which topic of the tenant's its audit goes.
+    SetAuditTopic = "audit.topic", TenantScope, [TenantAdmin], Always;
+    /// Read the platform's own audit.
+    ReadPlatformAudit = "platform-audit.read", Platform, [PlatformAdmin], Always;
     /// See projects.
     ReadProjects = "projects.read", TenantScope, [Viewer], Always;
     /// Make a project.

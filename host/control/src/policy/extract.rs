@@ -5,6 +5,8 @@
 use super::action::Action;
 use super::{Permit, Target, named};
 use crate::api::{App, RequestId};
+use crate::audit::trail::Trail;
+use crate::peer::From;
 use crate::problem::Problem;
 use crate::token::Principal;
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -16,11 +18,26 @@ impl<A: Action> FromRequestParts<App> for Permit<A> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let principal = authenticated(&parts.headers, app).await?;
         let params = RawPathParams::from_request_parts(parts, app).await.ok();
         let tenant = params.iter().flatten().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
-        let request_id = parts.extensions.get::<RequestId>().map_or("", RequestId::as_str);
-        let target = Target { path: parts.uri.path(), tenant, request_id };
+        let resource = resource(params.iter().flatten());
+        let target = Target {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            tenant,
+            resource: &resource,
+            request_id: parts.extensions.get::<RequestId>().map_or("", RequestId::as_str),
+            from: From::of(&parts.extensions, &parts.headers, &app.config().trusted_proxies),
+            changes: !parts.method.is_safe(),
+            trail: parts.extensions.get::<Trail>().cloned().unwrap_or_default(),
+        };
+        let principal = match authenticated(&parts.headers, app).await {
+            Ok(principal) => principal,
+            Err(problem) => {
+                app.policy().refuse_unknown(&target, &problem);
+                return Err(problem);
+            }
+        };
         match named(tenant, &parts.headers, &principal) {
             Ok(tenant) => app.policy().check(principal, Target { tenant: tenant.as_deref(), ..target }).await,
             Err(problem) => Err(app.policy().refuse::<A>(&principal, target, problem).await),
@@ -35,6 +52,14 @@ pub(crate) async fn authenticated(headers: &HeaderMap, app: &App) -> Result<Prin
         Err(problem) => Err(problem),
     };
     proven.inspect_err(|problem| app.metrics().token_refused(problem.code()))
+}
+
+/// What a path names below its tenant, each with its kind: `project/default/pipeline/p`. What is not below anything stands for the
+/// tenant, or the platform, as such.
+fn resource<'a>(params: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let parts: Vec<_> =
+        params.filter(|(name, _)| *name != "tenant").map(|(name, value)| format!("{name}/{value}")).collect();
+    parts.join("/")
 }
 
 /// The token of `Authorization: Bearer TOKEN`, of which there must be exactly one.

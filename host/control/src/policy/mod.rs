@@ -15,18 +15,24 @@
 pub mod action;
 mod extract;
 mod named;
+mod record;
 
 pub(crate) use extract::authenticated;
 pub(crate) use named::named;
 
+use crate::audit::trail::Trail;
+use crate::audit::writer::Writer;
 use crate::counted::{Counted, UnderWay};
+use crate::peer::From;
 use crate::problem::Problem;
-use crate::store::{AuditRow, Gone, Store};
+use crate::store::{Gone, Store};
 use crate::token::{Principal, Role, Verifier};
 use action::{Action, Audited};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +43,7 @@ pub struct Permit<A: Action> {
     principal: Principal,
     store: Arc<Store>,
     /// While it is there, the tenant's name cannot be given to another tenant.
-    _request: Option<UnderWay>,
+    _request: Option<Arc<UnderWay>>,
 }
 
 impl<A: Action> Permit<A> {
@@ -129,27 +135,37 @@ impl Reach for TenantScope {
     }
 }
 
-/// What a request wants to act on.
-#[derive(Debug, Clone, Copy)]
+/// What a request wants to act on, and what of it goes into the audit.
+#[derive(Clone)]
 pub(crate) struct Target<'a> {
-    /// The path, for the audit.
+    pub(crate) method: &'a str,
+    /// The path.
     pub(crate) path: &'a str,
     /// The path's `{tenant}` as written, where the route has one.
     pub(crate) tenant: Option<&'a str>,
+    /// What else the path names, with its kind: `project/default/pipeline/p`.
+    pub(crate) resource: &'a str,
     /// The request's id.
     pub(crate) request_id: &'a str,
+    pub(crate) from: From,
+    /// Whether it may change something, by its method.
+    pub(crate) changes: bool,
+    /// Where a change that is allowed is remembered, until it is known what became of it.
+    pub(crate) trail: Trail,
 }
 
 /// Decides and writes down.
 pub(crate) struct Policy {
     store: Arc<Store>,
     verifier: Verifier,
+    writer: Writer,
     requests: Counted,
+    unknowns: Mutex<HashMap<(String, Code), record::Unknown>>,
 }
 
 impl Policy {
-    pub(crate) fn new(store: Arc<Store>, verifier: Verifier) -> Self {
-        Self { store, verifier, requests: Counted::default() }
+    pub(crate) fn new(store: Arc<Store>, verifier: Verifier, writer: Writer) -> Self {
+        Self { store, verifier, writer, requests: Counted::default(), unknowns: Mutex::default() }
     }
 
     /// Who holds this token.
@@ -169,16 +185,7 @@ impl Policy {
         target: Target<'_>,
         problem: Problem,
     ) -> Problem {
-        let row = AuditRow {
-            subject: principal.subject(),
-            tenant: principal.tenant().map(TenantId::as_str),
-            token: principal.token(),
-            action: A::NAME,
-            target: target.path,
-            reason: Some(&problem.detail),
-            request_id: target.request_id,
-        };
-        self.store.record(&row).await.err().unwrap_or(problem)
+        self.record::<A>(principal, &target, Some(&problem), None).await.err().unwrap_or(problem)
     }
 
     /// Whether the metadata answers.
@@ -216,18 +223,10 @@ impl Policy {
         // Counted before it is decided, so that a deletion either sees this request or is seen by it.
         let named: Option<TenantId> = target.tenant.and_then(|name| name.parse().ok());
         let request = named.filter(|_| A::Reach::OF_TENANT).and_then(|tenant| self.requests.enter(&tenant, usize::MAX));
+        let request = request.map(Arc::new);
         let decision = self.decide::<A>(&principal, target.tenant).await;
         if decision.is_err() || A::AUDITED == Audited::Always {
-            let row = AuditRow {
-                subject: principal.subject(),
-                tenant: principal.tenant().map(TenantId::as_str).or(target.tenant.filter(|_| decision.is_ok())),
-                token: principal.token(),
-                action: A::NAME,
-                target: target.path,
-                reason: decision.as_ref().err().map(|problem| problem.detail.as_str()),
-                request_id: target.request_id,
-            };
-            self.store.record(&row).await?;
+            self.record::<A>(&principal, &target, decision.as_ref().err(), request.as_ref()).await?;
         }
         Ok(Permit { reach: decision?, principal, store: Arc::clone(&self.store), _request: request })
     }

@@ -29,7 +29,7 @@ mod topics;
 mod tx;
 
 pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
-pub(crate) use audit::{AuditEntry, AuditRow};
+pub(crate) use audit::{AuditFilter, AuditTopic, ChainEnd};
 pub(crate) use database::Place;
 pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};

@@ -111,6 +111,7 @@ impl Store {
         if gone.rows_affected() == 0 {
             return Err(Problem::not_found("such tenant"));
         }
+        Self::erase_audit(&mut tx, scope).await?;
         self.commit_raised(tx).await?;
         Ok(())
     }

@@ -100,24 +100,6 @@ impl Fixture {
     async fn total(&self) -> u64 {
         self.store.totals(&self.scope, &key().project, &key().pipeline).await.unwrap().records_in
     }
-
-    async fn audited(&self, id: &str, at_ms: i64) {
-        let mut tx = self.store.begin_to_record(Some(&key().tenant)).await.unwrap();
-        sqlx::query("INSERT INTO audit VALUES ($1, $2, 's', 'acme', 't', 'a', 'x', TRUE, NULL, 'r')")
-            .bind(id)
-            .bind(at_ms)
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-    }
-
-    async fn audit_ids(&self) -> Vec<String> {
-        let mut tx = self.store.reading_background().await.unwrap();
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM audit ORDER BY id").fetch_all(&mut *tx).await.unwrap();
-        rows.into_iter().map(|(id,)| id).collect()
-    }
 }
 
 async fn boots_that_were_followed_are_folded_and_no_total_changes(fixture: Fixture) {
@@ -137,24 +119,6 @@ async fn a_boot_that_was_long_silent_and_comes_back_counts_once(fixture: Fixture
     assert_eq!(fixture.store.fold_totals(500).await.unwrap(), 0);
     fixture.said("pool-0", "a", 12, 1_000).await;
     assert_eq!(fixture.total().await, 13);
-}
-
-async fn the_audit_is_bounded_by_age_and_by_rows(fixture: Fixture) {
-    for (id, at_ms) in [("1", 100), ("2", 200), ("3", 300), ("4", 400)] {
-        fixture.audited(id, at_ms).await;
-    }
-    fixture.store.prune_audit(150, 1_000).await.unwrap();
-    assert_eq!(fixture.audit_ids().await, ["2", "3", "4"]);
-    fixture.store.prune_audit(0, 2).await.unwrap();
-    assert_eq!(fixture.audit_ids().await, ["3", "4"]);
-}
-
-async fn a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name(fixture: Fixture) {
-    fixture.audited("1", 1).await;
-    fixture.audited("2", i64::MAX).await;
-    let page = Page { after: String::new(), limit: 10 };
-    let seen = fixture.store.audit(&fixture.scope, &page).await.unwrap();
-    assert_eq!(seen.iter().map(|row| row.id()).collect::<Vec<_>>(), ["2"]);
 }
 
 async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age(fixture: Fixture) {

@@ -155,6 +155,19 @@ impl Issuer {
         jsonwebtoken::encode(&header, &claims, &self.inner.key).map_err(|error| MintError::Signing(error.to_string()))
     }
 
+    /// The `iss` of what it signs.
+    pub(crate) fn name(&self) -> &str {
+        &self.inner.config.issuer
+    }
+
+    /// Signs something that is no token. `kind` is the `typ` of its header; without a token's claims, no verifier of tokens takes it.
+    pub(crate) fn sign(&self, kind: &str, claims: &impl serde::Serialize) -> Result<String, MintError> {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(kind.to_owned());
+        header.kid = Some(self.inner.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.inner.key).map_err(|error| MintError::Signing(error.to_string()))
+    }
+
     /// The public key as a JSON Web Key Set, for others who want to check tokens; without it where nobody gets any.
     pub fn key_set(&self) -> JwkSet {
         let shown = self.inner.for_everybody.then(|| self.inner.public.clone());

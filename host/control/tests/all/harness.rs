@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::metadata::Metadata;
 use crate::ports::Ports;
-use bulkhead_control::{Control, ControlConfig, Grant, Patient, Role};
+use bulkhead_control::{Control, ControlConfig, Grant, Patient, Peer, Role};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let listener = Patient::new(listener, STALL_MAX);
         let (end, ended) = oneshot::channel();
-        let router = control.router();
+        let router = control.router().into_make_service_with_connect_info::<Peer>();
         let serving = tokio::spawn(async move {
             let until = async { drop(ended.await) };
             axum::serve(listener, router).with_graceful_shutdown(until).await.unwrap();

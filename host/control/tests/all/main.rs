@@ -5,6 +5,8 @@
 //! every one of these tests on another database: [`metadata`] knows which by the binary's name.
 
 mod audit;
+mod audit_topic;
+mod chains;
 mod cleanup;
 pub(crate) mod client;
 mod conditions;

@@ -86,11 +86,17 @@ impl fmt::Display for Finding {
             Wrong::OutOfOrder => write!(f, "line {seq} stands behind a later one"),
             Wrong::Repeated => write!(f, "line {seq} stands twice: one of them was inserted"),
             Wrong::Unconnected => {
-                write!(f, "line {seq} does not follow line {}: one of them was replaced or inserted", seq.saturating_sub(1))
+                write!(
+                    f,
+                    "line {seq} does not follow line {}: one of them was replaced or inserted",
+                    seq.saturating_sub(1)
+                )
             }
             Wrong::OtherChain => write!(f, "line {seq} is of another chain"),
             Wrong::Rewritten => write!(f, "line {seq} is another than a checkpoint says: the chain was written anew"),
-            Wrong::CutOff => write!(f, "the chain ends before line {seq}, which a checkpoint knows: its end was cut off"),
+            Wrong::CutOff => {
+                write!(f, "the chain ends before line {seq}, which a checkpoint knows: its end was cut off")
+            }
         }
     }
 }

@@ -73,10 +73,7 @@ pub fn hash(line: &Map<String, Value>) -> Result<String, NotCanonical> {
 #[error("a line of the audit holds only whole numbers")]
 pub struct NotCanonical;
 
-fn object<'a>(
-    entries: impl Iterator<Item = (&'a String, &'a Value)>,
-    text: &mut String,
-) -> Result<(), NotCanonical> {
+fn object<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, text: &mut String) -> Result<(), NotCanonical> {
     // Sorted here, since the order of serde's own map hangs on a feature that any crate may switch on.
     let sorted: BTreeMap<&str, &Value> = entries.map(|(name, value)| (name.as_str(), value)).collect();
     text.push('{');
@@ -146,7 +143,10 @@ mod tests {
         let line = map(json!({"seq": 1, "b": "ä\"\\\n\u{1}", "a": [true, null, -3], "prev": "", "chain": "c"}));
         let mut text = String::new();
         object(line.iter(), &mut text).unwrap();
-        assert_eq!(text, "{\"a\":[true,null,-3],\"b\":\"ä\\\"\\\\\\n\\u0001\",\"chain\":\"c\",\"prev\":\"\",\"seq\":1}");
+        assert_eq!(
+            text,
+            "{\"a\":[true,null,-3],\"b\":\"ä\\\"\\\\\\n\\u0001\",\"chain\":\"c\",\"prev\":\"\",\"seq\":1}"
+        );
         assert_eq!(hash(&line).unwrap(), "8e1ca05b057b0a2452b62296b078069b6ec587bb5daf876766f16329e1ea17cb");
     }
 
