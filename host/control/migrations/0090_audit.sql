@@ -1,4 +1,4 @@
--- The audit as chains of lines: one for each tenant and one for the platform, whose `tenant` is ''. A row of before has no place in a
+-- The audit as chains of lines: one for each tenant and one for the platform, whose `tenant` is '_platform'. A row of before has no place in a
 -- chain and can be given none after the fact, so these are let go.
 DROP TABLE audit;
 

@@ -27,7 +27,7 @@ const HEAR_EVERY: Duration = Duration::from_millis(500);
 /// How often leftovers are looked at: workers leave a group within seconds.
 const PASS_EVERY: Duration = Duration::from_secs(1);
 /// Passes between two looks at the audit's chains.
-const PASSES_PER_CHECKPOINT: u64 = 10;
+const PASSES_PER_CHECKPOINT: u64 = 5;
 /// Passes between two prunings of what grows: about once an hour.
 const PASSES_PER_PRUNE: u64 = 3_600;
 /// How long a boot must have been silent before its counters are folded.
@@ -38,6 +38,8 @@ pub struct Control {
     app: App,
     store: Arc<Store>,
     issuer: Issuer,
+    /// Signs what must be believed later: checkpoints of the audit.
+    signer: Issuer,
     writer: Writer,
     stop: CancellationToken,
     _folder: Folder,
@@ -61,7 +63,8 @@ impl Control {
         registry: &prometheus::Registry,
     ) -> Result<Self, OpenError> {
         let folder = Folder::open(&config.data_dir)?;
-        let issuer = open_issuer(&config)?;
+        let signer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
+        let issuer = token_issuer(&config, &signer)?;
         let store = Arc::new(Store::open(&place(&config, &folder)?).await?);
         let blobs = Blobs::local(&folder.dir("objects")?)?;
         let swept = blobs.sweep().await.map_err(|problem| {
@@ -92,12 +95,13 @@ impl Control {
             topics,
             blobs,
             issuer: issuer.clone(),
+            signer: signer.clone(),
             config,
             metrics,
             vault,
             stop: stop.clone(),
         };
-        Ok(Self { app: App::new(parts), store, issuer, writer, stop, _folder: folder })
+        Ok(Self { app: App::new(parts), store, issuer, signer, writer, stop, _folder: folder })
     }
 
     /// The API under `/api/v1` and `/internal/v1`, `/livez`, `/readyz` and `/.well-known/jwks.json`. Set a header-read timeout
@@ -223,7 +227,9 @@ impl Control {
     /// Signs and prunes the audit's chains.
     async fn keep_chains(&self, prune: bool) -> Result<(), Problem> {
         let config = self.app.config();
-        Upkeep { store: &self.store, writer: &self.writer, issuer: &self.issuer, config }.pass(prune).await
+        let upkeep = Upkeep { store: &self.store, writer: &self.writer, issuer: &self.signer, config };
+        upkeep.uses().await?;
+        upkeep.pass(prune).await
     }
 
     /// Forgets a pipeline's positions, and its state with them, since records that are read again would count twice.
@@ -266,8 +272,9 @@ pub async fn migrate_database(config: &ControlConfig) -> Result<(), OpenError> {
     migrate(&access(config)?).await
 }
 
-/// The embedded issuer, or only the part of it that this process itself needs.
-fn open_issuer(config: &ControlConfig) -> Result<Issuer, OpenError> {
+/// The embedded issuer; where people and machines log in elsewhere, only the part of it that this process itself needs, with a key of its
+/// own: no token that the folder's key signs is taken then.
+fn token_issuer(config: &ControlConfig, signer: &Issuer) -> Result<Issuer, OpenError> {
     if !config.embedded_issuer {
         return Issuer::in_memory(IssuerConfig::from(config));
     }
@@ -276,7 +283,7 @@ fn open_issuer(config: &ControlConfig) -> Result<Issuer, OpenError> {
         "the embedded issuer is on: who can read its key can make any token; an identity provider takes its place with \
          --oidc-issuer and --embedded-issuer off"
     );
-    Issuer::open(&config.data_dir, IssuerConfig::from(config))
+    Ok(signer.clone())
 }
 
 /// The vault, where the master key answers: without it no secret could be kept, which is better said at the start.

@@ -61,7 +61,7 @@ impl Live {
     pub(crate) fn changed<'a>(&self, report: &'a WorkerReport) -> Vec<&'a PipelineReport> {
         let workers = self.workers.lock();
         let before = workers.get(&report.worker).filter(|heard| heard.boot == report.boot);
-        let kept = |p: &PipelineReport| (p.revision, p.starts, p.totals, p.initialised.clone());
+        let kept = |p: &PipelineReport| (p.revision, p.starts, p.totals, p.initialised.clone(), p.uses.clone());
         let same = |now: &PipelineReport| {
             before.and_then(|heard| heard.pipelines.get(&now.key)).is_some_and(|then| kept(then) == kept(now))
         };

@@ -26,6 +26,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         state_bytes: 0,
         stages: BTreeMap::new(),
         initialised: BTreeMap::new(),
+        uses: Vec::new(),
     };
     WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, pipelines: vec![pipeline] }
 }

@@ -113,6 +113,27 @@ pub struct PipelineReport {
     pub stages: BTreeMap<StageName, StageTotals>,
     /// Partitions of each input that have a committed position.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
+    /// What its stages have used of what they were granted since the worker's start, brought up to date every few seconds.
+    #[serde(default)]
+    pub uses: Vec<GrantUse>,
+}
+
+/// How often a stage has used a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantUse {
+    /// In which revision of the pipeline.
+    pub revision: u64,
+    /// Which stage.
+    pub stage: StageName,
+    /// What it was granted: how, and what, for instance `read topic/orders`.
+    pub grant: String,
+    /// Records of a topic, rows or calls of a bucket, entries of the state.
+    pub count: u64,
+    /// When first, in milliseconds since the epoch.
+    pub first_ms: i64,
+    /// When last.
+    pub last_ms: i64,
 }
 
 /// What a pipeline has done; only committed work counts.

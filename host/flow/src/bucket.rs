@@ -5,6 +5,7 @@
 //! Must never: name a bucket of a tenant but the stage's own, or leave parts of an upload behind that was given up.
 
 use crate::flow::Tools;
+use crate::uses::{Use, Uses, bucket_grant};
 use bulkhead_bucket::{BucketErrorKind, Granted, Upload};
 use bulkhead_core::assignment::PipelineAssignment;
 use bulkhead_core::bucket::{Condition, KeyPrefix, ObjectInfo, ObjectKey};
@@ -20,11 +21,18 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// What a stage's manifest grants it, below its tenant's own prefix.
-pub(crate) fn granted(tools: &Tools, assignment: &PipelineAssignment, stage: &StageSpec) -> Vec<GrantedBucket> {
+pub(crate) fn granted(
+    tools: &Tools,
+    assignment: &PipelineAssignment,
+    stage: &StageSpec,
+    uses: &Uses,
+) -> Vec<GrantedBucket> {
     let scope = TenantScope::assume(assignment.key.tenant.clone());
     let open = |grant: &bulkhead_core::bucket::BucketGrant| {
         let granted = tools.buckets.granted(&scope, &grant.bucket, &grant.prefix, grant.access);
-        let store = Arc::new(Reach { granted, runtime: tools.runtime.clone() });
+        let how = bucket_grant(grant.access, grant.bucket.as_str(), grant.prefix.as_str());
+        let used = uses.of(assignment.revision, &stage.name, how);
+        let store = Arc::new(Reach { granted, runtime: tools.runtime.clone(), used });
         GrantedBucket { name: grant.name.clone(), prefix: grant.prefix.clone(), access: grant.access, store }
     };
     stage.buckets.iter().map(open).collect()
@@ -34,6 +42,16 @@ pub(crate) fn granted(tools: &Tools, assignment: &PipelineAssignment, stage: &St
 struct Reach {
     granted: Granted,
     runtime: Handle,
+    /// Its calls, those of an upload left out after the first.
+    used: Use,
+}
+
+impl Reach {
+    /// The store, for a call that counts.
+    fn used(&self) -> Granted {
+        self.used.lock().add(1);
+        self.granted.clone()
+    }
 }
 
 /// Runs work on the runtime; dropped, it is ended there.
@@ -74,32 +92,32 @@ fn no_place(mut error: bulkhead_bucket::BucketError) -> bulkhead_bucket::BucketE
 
 impl BucketStore for Reach {
     fn get(&self, key: ObjectKey, range: Range<u64>) -> BucketFuture<Vec<u8>> {
-        let granted = self.granted.clone();
+        let granted = self.used();
         run(&self.runtime, async move { granted.get(&key, range).await.map(|(_, bytes)| bytes.into()) })
     }
 
     fn info(&self, key: ObjectKey) -> BucketFuture<ObjectInfo> {
-        let granted = self.granted.clone();
+        let granted = self.used();
         run(&self.runtime, async move { granted.info(&key).await })
     }
 
     fn list(&self, prefix: KeyPrefix, after: Option<ObjectKey>, limit: usize) -> BucketFuture<Vec<ObjectInfo>> {
-        let granted = self.granted.clone();
+        let granted = self.used();
         run(&self.runtime, async move { granted.list(&prefix, after.as_ref(), limit).await })
     }
 
     fn put(&self, key: ObjectKey, bytes: Bytes, condition: Condition) -> BucketFuture<ObjectInfo> {
-        let granted = self.granted.clone();
+        let granted = self.used();
         run(&self.runtime, async move { granted.put(&key, bytes, condition).await.map_err(no_place) })
     }
 
     fn delete(&self, key: ObjectKey) -> BucketFuture<()> {
-        let granted = self.granted.clone();
+        let granted = self.used();
         run(&self.runtime, async move { granted.delete(&key).await })
     }
 
     fn upload(&self, key: ObjectKey) -> BucketFuture<Box<dyn BucketUpload>> {
-        let (granted, runtime) = (self.granted.clone(), self.runtime.clone());
+        let (granted, runtime) = (self.used(), self.runtime.clone());
         run(&self.runtime, async move {
             let upload = granted.upload(&key).await.map_err(no_place)?;
             Ok(Box::new(Uploading { upload: Some(upload), runtime }) as Box<dyn BucketUpload>)

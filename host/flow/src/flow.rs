@@ -186,7 +186,10 @@ impl Flow {
         self.tools.lanes.close();
         self.tools.executor.stop();
         // They own nothing any more, so their lag is for their successors to tell.
-        let disown = |state: &Arc<PipelineState>| state.update(|status| (status.lag, status.partitions) = (None, 0));
+        let disown = |state: &Arc<PipelineState>| {
+            state.update(|status| (status.lag, status.partitions) = (None, 0));
+            state.uses.flush();
+        };
         self.pipelines.lock().drained.iter().for_each(disown);
         tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "record path drained");
     }

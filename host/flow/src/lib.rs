@@ -27,6 +27,7 @@ mod sink;
 mod stage_call;
 mod state;
 mod topics;
+mod uses;
 mod work;
 
 pub use bulkhead_core::dead_letter::HEADER_PREFIX;

@@ -34,6 +34,7 @@ mod tenants;
 mod tokens;
 mod topics;
 mod upload;
+mod uses;
 mod whoami;
 mod worker;
 
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) topics: Arc<dyn Topics>,
     pub(crate) blobs: Blobs,
     pub(crate) issuer: Issuer,
+    pub(crate) signer: Issuer,
     pub(crate) config: ControlConfig,
     pub(crate) metrics: Metrics,
     pub(crate) vault: Arc<Vault>,
@@ -155,6 +157,11 @@ impl App {
 
     fn issuer(&self) -> &Issuer {
         &self.inner.parts.issuer
+    }
+
+    /// What signs that which is no token.
+    fn signer(&self) -> &Issuer {
+        &self.inner.parts.signer
     }
 
     fn live(&self) -> &Live {

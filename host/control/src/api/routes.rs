@@ -114,6 +114,7 @@ pub(super) fn table() -> Vec<Route> {
         rows::server(),
         rows::tenants(),
         rows::audits(),
+        rows::uses(),
         rows::projects(),
         rows::entries(),
         rows::modules(),

@@ -21,9 +21,9 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines,
-    projects, records, revisions, stages, tags, tenants, tokens, topics, upload, whoami, worker,
+    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami, worker,
 };
+use crate::store::UseRow;
 use crate::token::Role;
 use axum::routing::{delete, get, post, put};
 
@@ -91,6 +91,16 @@ pub(super) fn tenants() -> Vec<Route> {
             .says("Make a token for one's own tenant")
             .takes::<Wanted>()
             .gives::<MintedView>(201, "The token. It is shown this once."),
+    ]
+}
+
+/// What stages did with their grants.
+pub(super) fn uses() -> Vec<Route> {
+    const USES: &str = "/api/v1/tenants/{tenant}/projects/{project}/pipelines/{pipeline}/uses";
+    vec![
+        row("GET", USES, VIEWER, Time::Request, get(uses::list))
+            .says("See which grants the stages of a pipeline have used, and how often")
+            .gives_page::<UseRow>("Uses, those of the newest revision first."),
     ]
 }
 

@@ -65,5 +65,5 @@ pub(super) async fn mint(
 }
 
 pub(super) async fn key_set(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    serde_json::to_value(app.issuer().key_set()).map(Json).map_err(Problem::internal)
+    serde_json::to_value(app.signer().key_set()).map(Json).map_err(Problem::internal)
 }

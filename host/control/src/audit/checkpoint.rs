@@ -20,7 +20,7 @@ struct Claims {
     iss: String,
     /// Seconds since the epoch at which it was signed.
     iat: u64,
-    /// The tenant; empty for the platform.
+    /// The tenant, or `_platform`.
     tenant: String,
     chain: String,
     seq: u64,

@@ -21,6 +21,9 @@ use serde_json::{Map, Value, json};
 /// Bytes of a path, a reason or another text of a client's that are kept.
 pub(crate) const TEXT_BYTES_MAX: usize = 512;
 
+/// What the platform's chain is kept under: no tenant's name begins so.
+pub(crate) const PLATFORM: &str = "_platform";
+
 /// A chain of lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Chain {
@@ -31,10 +34,10 @@ pub(crate) enum Chain {
 }
 
 impl Chain {
-    /// What the chain's rows are kept under: the tenant's name, and nothing for the platform.
+    /// What the chain's rows are kept under: the tenant's name, or [`PLATFORM`].
     pub(crate) fn key(&self) -> &str {
         match self {
-            Self::Platform => "",
+            Self::Platform => PLATFORM,
             Self::Tenant(scope) => scope.tenant().as_str(),
         }
     }

@@ -9,6 +9,7 @@ use crate::config::ControlConfig;
 use crate::problem::Problem;
 use crate::store::{ChainEnd, Store, now_ms};
 use crate::token::Issuer;
+use bulkhead_core::time::format_rfc3339_ms;
 use std::time::Duration;
 
 /// What upkeep works with.
@@ -27,6 +28,25 @@ impl Upkeep<'_> {
                 self.prune(&end).await?;
             }
             self.checkpoint(&end).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down which grants were used for the first time, and once a day how often since.
+    pub(crate) async fn uses(&self) -> Result<(), Problem> {
+        for used in self.store.due_uses().await? {
+            let resource = format!("project/{}/pipeline/{}", used.project, used.pipeline);
+            let line = Draft::new(Kind::Use, "grants.use", &resource)
+                .with("revision", used.revision)
+                .with("stage", used.stage.as_str())
+                .with("grant", used.grant.as_str())
+                .with("count", used.count)
+                .with("total", used.total)
+                .with("first", format_rfc3339_ms(used.first_ms))
+                .with("last", format_rfc3339_ms(used.last_ms));
+            self.writer.append(&Chain::Tenant(used.scope.clone()), line).await?;
+            // A stop in between has it said twice, with the same total.
+            self.store.told_use(&used).await?;
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ fn scopes_are_made_in_few_places_only() {
     found.sort();
     assert_eq!(
         found,
-        ["checkpoints.rs", "leftovers.rs", "mod.rs", "record.rs", "starts.rs", "topic.rs"],
+        ["checkpoints.rs", "leftovers.rs", "mod.rs", "record.rs", "starts.rs", "topic.rs", "uses.rs"],
         "a scope that no policy has checked reaches every tenant's data"
     );
 }

@@ -27,6 +27,7 @@ mod tags;
 mod tenants;
 mod topics;
 mod tx;
+mod uses;
 
 pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
 pub(crate) use audit::{AuditFilter, AuditTopic, ChainEnd};
@@ -46,6 +47,7 @@ pub(crate) use revisions::RevisionRow;
 pub(crate) use starts::StartOver;
 pub(crate) use tags::TagRow;
 pub(crate) use tenants::{DEFAULT_PROJECT, TenantRow};
+pub(crate) use uses::UseRow;
 
 use crate::folder::OpenError;
 use crate::problem::Problem;

@@ -40,6 +40,7 @@ impl Store {
                     initialised += merge_initialised(&mut tx, report).await?;
                 }
                 merge_totals(&mut tx, reporter, &report.key, &report.totals).await?;
+                super::uses::merge(&mut tx, reporter, report).await?;
             }
         }
         // A worker that joins later must know of these partitions, so they are part of the assignment.

@@ -84,6 +84,7 @@ impl Fixture {
             state_bytes: 0,
             stages: BTreeMap::new(),
             initialised: BTreeMap::new(),
+            uses: Vec::new(),
         };
         self.store.merge_report(&Fleet::for_test(), Reporter { worker, boot }, &[&report]).await.unwrap();
         let mut tx = self.store.begin(&self.scope).await.unwrap();

@@ -168,10 +168,9 @@ impl Issuer {
         jsonwebtoken::encode(&header, claims, &self.inner.key).map_err(|error| MintError::Signing(error.to_string()))
     }
 
-    /// The public key as a JSON Web Key Set, for others who want to check tokens; without it where nobody gets any.
+    /// The public key as a JSON Web Key Set, for others who want to check what it signs.
     pub fn key_set(&self) -> JwkSet {
-        let shown = self.inner.for_everybody.then(|| self.inner.public.clone());
-        JwkSet { keys: shown.into_iter().collect() }
+        JwkSet { keys: vec![self.inner.public.clone()] }
     }
 
     /// What checks this issuer's tokens.

@@ -31,5 +31,6 @@ mod tags;
 mod tenants;
 mod tokens;
 mod uploads;
+mod uses;
 mod walls;
 pub(crate) mod workers;

@@ -15,6 +15,7 @@ use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
 use crate::state::partition::{PartitionState, StateTools};
 use crate::topics::{Held as Blocked, Topics};
+use crate::uses::{StageUses, Use};
 use crate::work::Work;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
@@ -35,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) config: Arc<FlowConfig>,
     /// `None` where no stage has state.
     pub(crate) state: Option<StateTools>,
+    /// By stage: the grants whose use is counted.
+    pub(crate) uses: Vec<StageUses>,
 }
 
 /// One assignment of a partition.
@@ -326,12 +329,17 @@ impl Partition {
         cost.totals.records_in = rows as u64;
         cost.totals.bytes_in = payload_bytes(batch, rows);
         cost.totals.dead_letters = run.dead.len() as u64;
+        cost.uses = self.reads(rows);
+        for dead in run.dead.values() {
+            cost.uses.push((self.run.uses[dead.stage].letters.clone(), 1));
+        }
         let dead_letters = if run.dead.is_empty() { None } else { Some(self.dead_letters(batch, &run).await?) };
         let mut work = run.work;
         let mut all = Vec::with_capacity(run.written.len() + 1);
         for written in run.written {
             let (records, bytes) = to_topics(&written);
             cost.totals.records_out += records;
+            cost.uses.extend(writes(&written, &self.run.uses[written.stage]));
             cost.totals.bytes_out += bytes;
             cost.output_bytes += written.outputs.bytes() as u64;
             if !Arc::ptr_eq(&written.batch, batch) {
@@ -347,7 +355,10 @@ impl Partition {
             all.push(Arc::new(Held { batch: batch.clone(), blocks }));
         }
         let changes = self.state.accept().map_err(|fault| LogError::new(fault.code, fault.message))?;
-        if let Some(held) = changes {
+        if let Some((held, entries)) = changes {
+            let used =
+                entries.into_iter().filter_map(|(stage, entries)| Some((self.run.uses[stage].state.clone()?, entries)));
+            cost.uses.extend(used);
             cost.output_bytes += held.blocks.iter().map(|block| block.outputs.bytes() as u64).sum::<u64>();
             all.push(Arc::new(held));
         }
@@ -365,6 +376,12 @@ impl Partition {
         let holds = hold.into_iter().chain([outputs]).collect();
         self.incarnation.send(Finished { incarnation, source, epoch, next, moves, held: all, cost, holds });
         Ok(())
+    }
+
+    /// The grants by which stages were given the first `rows` records.
+    fn reads(&self, rows: usize) -> Vec<(Use, u64)> {
+        let of_input = |stage: &StageUses| Some((stage.reads[usize::from(self.source.topic)].clone()?, rows as u64));
+        self.run.uses.iter().filter_map(of_input).collect()
     }
 
     async fn dead_letters(&self, batch: &Arc<RecordBatch>, run: &GraphRun) -> Result<Outputs, LogError> {
@@ -415,6 +432,15 @@ fn given_up(retry: &Retry, retries: u32, mut work: Work) -> GraphRun {
     let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: None };
     run.dead.insert(0, dead);
     run
+}
+
+/// The grants by which a stage wrote, with how many records each.
+fn writes(written: &Written, uses: &StageUses) -> Vec<(Use, u64)> {
+    let mut counts = vec![0; uses.writes.len()];
+    for to in written.outputs.to.iter().map(|to| usize::from(*to)).filter(|to| written.targets[*to].is_some()) {
+        counts[to] += 1;
+    }
+    uses.writes.iter().zip(counts).filter_map(|(used, count)| Some((used.clone()?, count))).collect()
 }
 
 /// Outputs of a stage that go to topics, and the bytes of their keys, values and headers.

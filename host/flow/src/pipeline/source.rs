@@ -15,6 +15,7 @@ use crate::replay::sift;
 use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
+use crate::uses::StageUses;
 use crate::work::Work;
 use async_task::Task;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
@@ -170,6 +171,7 @@ impl SourceThread {
             topics: self.tools.topics.clone(),
             config: self.tools.config.clone(),
             state,
+            uses: StageUses::all(&self.state.uses, assignment.revision, spec),
         };
         self.state.say(Phase::Running, None);
         Ok(Live {
@@ -270,7 +272,7 @@ impl SourceThread {
                 Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
                 Fault::Host(fault) => ours(fault),
             })?;
-            let ready = ready.with_buckets(crate::bucket::granted(&self.tools, assignment, stage));
+            let ready = ready.with_buckets(crate::bucket::granted(&self.tools, assignment, stage, &self.state.uses));
             let granted = crate::secrets::granted(stage, &secrets, Code::SecretUnavailable).map_err(ours)?;
             let ready = ready.with_secrets(granted);
             let count = self.state.stage_count(&stage.name);

@@ -6,6 +6,7 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
+use crate::uses::{Use, Uses};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, Totals};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{StageName, TopicName};
@@ -37,6 +38,8 @@ pub(crate) struct PipelineState {
     status: Mutex<Status>,
     totals: Mutex<Totals>,
     stages: Mutex<BTreeMap<StageName, StageCount>>,
+    /// What its stages use of their grants.
+    pub(crate) uses: Uses,
 }
 
 /// What a stage has done for batches that have committed.
@@ -83,6 +86,7 @@ impl PipelineState {
             status: Mutex::new(status),
             totals: Mutex::default(),
             stages: Mutex::default(),
+            uses: Uses::default(),
         }
     }
 
@@ -116,6 +120,7 @@ impl PipelineState {
             state_bytes: self.state_bytes.load(Ordering::Acquire),
             stages: self.stages.lock().iter().map(|(name, count)| (name.clone(), *count.lock())).collect(),
             initialised: status.initialised,
+            uses: self.uses.report(),
         }
     }
 
@@ -200,6 +205,7 @@ impl PipelineState {
         *totals += cost.totals;
         self.metrics.committed(&cost.totals);
         cost.stages.iter().for_each(|(count, done)| *count.lock() += *done);
+        cost.uses.iter().for_each(|(used, more)| used.lock().add(*more));
     }
 }
 
@@ -324,6 +330,8 @@ pub(crate) struct Cost {
     pub(crate) totals: Totals,
     /// What each stage did, and where it is counted.
     pub(crate) stages: Vec<(StageCount, StageTotals)>,
+    /// Which grants it used, and how often.
+    pub(crate) uses: Vec<(Use, u64)>,
     /// Bytes of its outputs in memory.
     pub(crate) output_bytes: u64,
 }

@@ -100,24 +100,29 @@ impl PartitionState {
         self.changes.as_ref().filter(|_| changed).map(|(tools, _)| (&tools.topic, self.source.partition))
     }
 
-    /// The batch is to commit: gives what goes with it into the transaction, and shows the writes to the batches after it.
+    /// The batch is to commit: gives what goes with it into the transaction, with how many entries each stage wrote, and shows the writes
+    /// to the batches after it.
     ///
     /// # Errors
     /// Where the local store fails: the assignment has to begin anew.
-    pub(crate) fn accept(&mut self) -> Result<Option<Held>, HostFault> {
+    pub(crate) fn accept(&mut self) -> Result<Option<(Held, Vec<(usize, u64)>)>, HostFault> {
         if self.target().is_none() {
             return Ok(None);
         }
         let Some((_, targets)) = &self.changes else { return Ok(None) };
-        let mut outputs = Outputs::default();
-        for (prefix, state) in self.stores() {
-            state.accept(|writes| changelog::push(&mut outputs, prefix, writes))?;
+        let (mut outputs, mut entries) = (Outputs::default(), Vec::new());
+        for (stage, store) in self.stages.iter().enumerate() {
+            let Some((prefix, state)) = store else { continue };
+            state.accept(|writes| {
+                entries.push((stage, writes.entries.len() as u64));
+                changelog::push(&mut outputs, prefix, writes);
+            })?;
         }
         let partition = self.source.partition;
         let batch = Arc::new(RecordBatch { partition, ..RecordBatch::default() });
         let block = Block { outputs, targets: targets.clone(), partition: Some(partition) };
         self.tell();
-        Ok(Some(Held { batch, blocks: vec![block] }))
+        Ok(Some((Held { batch, blocks: vec![block] }, entries)))
     }
 
     fn tell(&mut self) {

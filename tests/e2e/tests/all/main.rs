@@ -4,6 +4,7 @@
 //! Must never: reach past what users have, or take the absence of something for a proof without a neighbour that shows time has passed.
 
 mod apart;
+mod audits;
 mod brokers;
 mod bucketed;
 mod buckets;

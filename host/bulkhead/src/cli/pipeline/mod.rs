@@ -63,6 +63,8 @@ enum Verb {
     },
     /// List a pipeline's revisions, or show the manifest of one
     Revisions { name: PipelineName, revision: Option<u64> },
+    /// Show which of their grants the stages have used, and how often
+    Uses { name: PipelineName },
     /// Delete a pipeline with its position; topics and modules stay
     Delete { name: PipelineName },
 }
@@ -104,6 +106,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Revisions { name, revision: Some(revision) } => {
             let answer = session.get(&of(&session, &name, &format!("/revisions/{revision}"))?).await?;
             session.show(&answer, || output::line(cell(&answer["manifest"]).trim_end()))
+        }
+        Verb::Uses { name } => {
+            let answer = session.get(&of(&session, &name, "/uses")?).await?;
+            let rows = items(&answer).iter().map(show::use_row).collect();
+            session.show(&answer, || output::table(&show::USE_HEADINGS, rows, "no stage has used a grant yet"))
         }
         Verb::Delete { name } => {
             let answer = session.delete(&of(&session, &name, "")?).await?;

@@ -98,3 +98,11 @@ fn stage_row(stage: &Value) -> Vec<String> {
     row.extend(["recordsIn", "recordsOut", "fuel", "faults", "deadLetters"].map(|field| cell(&stage[field])));
     row
 }
+
+/// Headings of [`use_row`].
+pub(super) const USE_HEADINGS: [&str; 6] = ["REVISION", "STAGE", "GRANT", "COUNT", "FIRST", "LAST"];
+
+/// A grant that a stage has used.
+pub(super) fn use_row(used: &Value) -> Vec<String> {
+    ["revision", "stage", "grant", "count", "firstAt", "lastAt"].map(|name| cell(&used[name])).to_vec()
+}

@@ -71,7 +71,15 @@ impl<A: Action> Export<A> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(None);
         }
-        for (seq, checkpoint) in std::mem::take(&mut self.checkpoints) {
+        // What was pruned meanwhile is stood in for by a checkpoint of meanwhile.
+        let since = self.permit.store().checkpoints(&self.chain, 0).await?.into_iter().filter(|(seq, _)| *seq <= end);
+        let mut all = std::mem::take(&mut self.checkpoints);
+        for checkpoint in since.collect::<Vec<_>>() {
+            if !all.contains(&checkpoint) {
+                all.push(checkpoint);
+            }
+        }
+        for (seq, checkpoint) in all {
             write(&mut text, &CheckpointView { seq, checkpoint })?;
         }
         if let Some(end) = self.end.as_ref().filter(|end| end.seq > 0) {

@@ -2,7 +2,7 @@
 //!
 //! Must never: keep a checkpoint of a line that is not there.
 
-use crate::audit::line::Chain;
+use crate::audit::line::{Chain, PLATFORM};
 use crate::problem::Problem;
 use crate::store::{Store, now_ms, stored};
 use bulkhead_core::audit::Anchor;
@@ -57,7 +57,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let chain = match row.0.as_str() {
-                    "" => Chain::Platform,
+                    PLATFORM => Chain::Platform,
                     tenant => Chain::Tenant(TenantScope::assume(stored::<TenantId>(tenant)?)),
                 };
                 Ok(end(chain, row))
