@@ -39,10 +39,12 @@ CREATE TABLE audit_checkpoints (
     PRIMARY KEY (tenant, kind, seq)
 );
 
--- Up to where lines may go, while the transaction lasts that prunes them.
+-- The one way for lines and checkpoints to go: a row put in here lets go those up to these numbers, and is gone itself.
 CREATE TABLE audit_pruning (
     tenant TEXT   NOT NULL PRIMARY KEY,
-    until  BIGINT NOT NULL
+    lines  BIGINT NOT NULL,
+    kept   BIGINT NOT NULL,
+    pruned BIGINT NOT NULL
 );
 
 -- Where the lines of a tenant go as they are written: its own topic, and how far they are there.
@@ -55,13 +57,21 @@ CREATE TABLE audit_topics (
     since_ms BIGINT NOT NULL
 );
 
+CREATE TRIGGER audit_prune AFTER INSERT ON audit_pruning
+BEGIN
+    DELETE FROM audit_lines WHERE tenant = NEW.tenant AND seq <= NEW.lines;
+    DELETE FROM audit_checkpoints WHERE tenant = NEW.tenant
+        AND ((kind = 'kept' AND seq <= NEW.kept) OR (kind = 'pruned' AND seq <= NEW.pruned));
+    DELETE FROM audit_pruning WHERE tenant = NEW.tenant;
+END;
+
 CREATE TRIGGER audit_lines_stay BEFORE UPDATE ON audit_lines
 BEGIN
     SELECT RAISE(ABORT, 'a line of the audit is never changed');
 END;
 
 CREATE TRIGGER audit_lines_go_by_pruning BEFORE DELETE ON audit_lines
-WHEN NOT EXISTS (SELECT 1 FROM audit_pruning p WHERE p.tenant = OLD.tenant AND OLD.seq <= p.until)
+WHEN NOT EXISTS (SELECT 1 FROM audit_pruning p WHERE p.tenant = OLD.tenant)
 BEGIN
     SELECT RAISE(ABORT, 'a line of the audit goes only where its chain is pruned');
 END;
@@ -72,7 +82,7 @@ BEGIN
 END;
 
 CREATE TRIGGER audit_checkpoints_go_by_pruning BEFORE DELETE ON audit_checkpoints
-WHEN NOT EXISTS (SELECT 1 FROM audit_pruning p WHERE p.tenant = OLD.tenant AND OLD.seq <= p.until)
+WHEN NOT EXISTS (SELECT 1 FROM audit_pruning p WHERE p.tenant = OLD.tenant)
 BEGIN
     SELECT RAISE(ABORT, 'a checkpoint of the audit goes only where its chain is pruned');
 END;

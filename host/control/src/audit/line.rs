@@ -15,6 +15,7 @@
 use crate::token::Principal;
 use bulkhead_core::audit::plain;
 use bulkhead_core::code::Code;
+use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +35,14 @@ pub(crate) enum Chain {
 }
 
 impl Chain {
+    /// Whose it is; `None` for the platform's.
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Platform => None,
+            Self::Tenant(scope) => Some(scope.tenant()),
+        }
+    }
+
     /// What the chain's rows are kept under: the tenant's name, or [`PLATFORM`].
     pub(crate) fn key(&self) -> &str {
         match self {

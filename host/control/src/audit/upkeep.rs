@@ -67,7 +67,8 @@ impl Upkeep<'_> {
             return Ok(());
         };
         let token = sign(self.issuer, end.chain.key(), &anchor)?;
-        let lines = self.store.prune_audit(&end.chain, &anchor, &token).await?;
+        self.store.prune_audit(&end.chain, &anchor, &token).await?;
+        let lines = anchor.seq.saturating_sub(end.pruned.cast_unsigned());
         let line = Draft::new(Kind::Pruned, "audit.prune", "").with("until", anchor.seq).with("lines", lines);
         self.writer.append(&end.chain, line).await?;
         if let Chain::Tenant(scope) = &end.chain {

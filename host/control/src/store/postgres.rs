@@ -143,7 +143,9 @@ async fn prepare(connection: &mut AnyConnection, schema: &str, role: &str) -> Re
         "GRANT USAGE ON SCHEMA {schema} TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
          REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM {role};
-         REVOKE INSERT, DELETE ON generation FROM {role}"
+         REVOKE INSERT, DELETE ON generation FROM {role};
+         REVOKE UPDATE, DELETE ON audit_lines, audit_checkpoints FROM {role};
+         REVOKE UPDATE ON audit_pruning FROM {role}"
     );
     sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut *connection).await.map_err(failed)?;
     Ok(())

@@ -1,15 +1,19 @@
 //! What the background does to rows, whose conditions no request can bring about in a test's time: ages are set by hand.
 
 use super::*;
+use crate::audit::line::{Chain, Draft, Kind};
 use crate::policy::{Fleet, Platform};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, Totals};
+use bulkhead_core::audit::{Anchor, Checker};
 use bulkhead_core::scope::TenantScope;
 use bulkhead_test_services::ScratchDatabase;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Fixture {
     store: Store,
+    place: Place,
     scope: TenantScope,
     _database: Option<ScratchDatabase>,
     _dir: tempfile::TempDir,
@@ -30,8 +34,8 @@ macro_rules! on_each_database {
 on_each_database! {
     boots_that_were_followed_are_folded_and_no_total_changes
     a_boot_that_was_long_silent_and_comes_back_counts_once
+    two_writers_of_one_chain_leave_no_gap_and_no_two_lines_of_one_number
     the_audit_is_bounded_by_age_and_by_rows
-    a_new_tenant_does_not_see_the_audit_of_an_earlier_one_of_its_name
     kept_answers_are_bounded_by_number_by_bytes_and_by_age
 }
 
@@ -64,7 +68,12 @@ impl Fixture {
         .await
         .unwrap();
         tx.commit().await.unwrap();
-        Self { store, scope, _database: database, _dir: dir }
+        Self { store, place, scope, _database: database, _dir: dir }
+    }
+
+    /// The same database, as another process opens it.
+    async fn again(&self) -> Store {
+        Store::open(&self.place).await.unwrap()
     }
 
     /// A worker's boot says that it has done `records`, at this time.
@@ -152,4 +161,72 @@ async fn kept_answers_are_bounded_by_number_by_bytes_and_by_age(fixture: Fixture
     aged("k1000", now - ANSWER_KEPT_MS - 1).await;
     assert!(!kept("k1000").await, "its day is over, pruned or not");
     assert_eq!(fixture.store.prune_answers(now - ANSWER_KEPT_MS).await.unwrap(), 1);
+}
+
+/// A line of the tenant's chain.
+fn line(action: &str) -> Draft {
+    Draft::new(Kind::Decision, action, "project/default")
+}
+
+/// What is wrong with a chain, and the numbers of its lines.
+async fn checked(store: &Store, chain: &Chain) -> (u64, Vec<u64>) {
+    let anchors = store.checkpoints(chain, 0).await.unwrap();
+    let pruned = anchors.iter().map(|(_, token)| serde_json::from_str::<serde_json::Value>(token).unwrap());
+    let anchors = pruned.map(|told| Anchor {
+        chain: told["chain"].as_str().unwrap().to_owned(),
+        seq: told["seq"].as_u64().unwrap(),
+        hash: told["hash"].as_str().unwrap().to_owned(),
+        pruned: told["pruned"].as_bool().unwrap(),
+    });
+    let mut checker = Checker::new(anchors, false);
+    let lines = store.audit_from(chain, 0, 1_000).await.unwrap();
+    let seqs = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    lines.into_iter().for_each(|line| checker.line(&serde_json::Value::Object(line)));
+    (checker.end().wrong, seqs)
+}
+
+async fn two_writers_of_one_chain_leave_no_gap_and_no_two_lines_of_one_number(fixture: Fixture) {
+    // Of two processes, which share nothing but the database.
+    let other = fixture.again().await;
+    let stores = [Arc::new(fixture.store), Arc::new(other)];
+    for chain in [Chain::Tenant(fixture.scope.clone()), Chain::Platform] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for i in 0..40 {
+            let (store, chain) = (stores[i % 2].clone(), chain.clone());
+            tasks.spawn(async move {
+                let drafts: Vec<_> = (0..=i % 3).map(|_| line("topics.read")).collect();
+                store.append_audit(&chain, &drafts).await.unwrap().unwrap().len()
+            });
+        }
+        let written: usize = tasks.join_all().await.into_iter().sum();
+        let (wrong, seqs) = checked(&stores[0], &chain).await;
+        assert_eq!((wrong, seqs), (0, (1..=written as u64).collect::<Vec<_>>()));
+    }
+}
+
+async fn the_audit_is_bounded_by_age_and_by_rows(fixture: Fixture) {
+    let (store, chain) = (&fixture.store, Chain::Tenant(fixture.scope.clone()));
+    for _ in 0..10 {
+        store.append_audit(&chain, &[line("topics.read")]).await.unwrap();
+    }
+    let end = async || store.audit_end(&chain).await.unwrap().unwrap();
+    assert_eq!(store.prunable(&end().await, 0, 10).await.unwrap(), None);
+    let prune = async |before_ms: i64, lines_max: u64| {
+        let anchor = store.prunable(&end().await, before_ms, lines_max).await.unwrap().expect("there is something");
+        // Whoever reads it does so by its signature; here its words do.
+        let told = serde_json::json!({"chain": anchor.chain, "seq": anchor.seq, "hash": anchor.hash, "pruned": true});
+        store.prune_audit(&chain, &anchor, &told.to_string()).await.unwrap();
+    };
+    prune(0, 4).await;
+    assert_eq!(checked(store, &chain).await, (0, vec![7, 8, 9, 10]));
+    store.append_audit(&chain, &[line("topics.read")]).await.unwrap();
+    prune(0, 3).await;
+    assert_eq!(checked(store, &chain).await, (0, vec![9, 10, 11]), "a second pruning takes over from the first");
+    assert_eq!(store.checkpoints(&chain, 0).await.unwrap().len(), 1);
+    prune(i64::MAX, 1_000).await;
+    assert_eq!(checked(store, &chain).await, (0, vec![]), "everything is too old");
+    store.append_audit(&chain, &[line("topics.read")]).await.unwrap();
+    assert_eq!(checked(store, &chain).await, (0, vec![12]), "and yet it goes on where it was");
+    let gone = TenantScope::assume("nobody".parse().unwrap());
+    assert_eq!(store.append_audit(&Chain::Tenant(gone), &[line("topics.read")]).await.unwrap(), None);
 }

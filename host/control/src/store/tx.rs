@@ -128,6 +128,12 @@ impl Store {
         self.open_tx(reach, tenant, Mode::Write).await
     }
 
+    /// Begins to read what was written down so.
+    pub(super) async fn reading_recorded(&self, tenant: Option<&TenantId>) -> Result<Tx, Problem> {
+        let reach = if tenant.is_some() { Reach::Tenant } else { Reach::Platform };
+        self.open_tx(reach, tenant, Mode::Read).await
+    }
+
     /// Ends a transaction whose change workers must hear of.
     pub(super) async fn commit_raised(&self, mut tx: Tx) -> Result<u64, Problem> {
         let generation = tx.raise().await?;

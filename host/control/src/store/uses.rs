@@ -162,6 +162,7 @@ impl Store {
         project: &ProjectId,
         pipeline: &PipelineName,
     ) -> Result<Vec<UseRow>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT revision, stage, grant_name, uses, first_ms, last_ms FROM grant_uses
              WHERE tenant = $1 AND project = $2 AND pipeline = $3 ORDER BY revision DESC, stage, grant_name LIMIT $4",
@@ -170,7 +171,7 @@ impl Store {
         .bind(project.as_str())
         .bind(pipeline.as_str())
         .bind(SHOWN_MAX)
-        .fetch_all(&self.read)
+        .fetch_all(&mut *tx)
         .await?;
         Ok(rows.into_iter().map(shown).collect())
     }
@@ -180,20 +181,21 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn due_uses(&self) -> Result<Vec<DueUse>, Problem> {
+        let mut tx = self.reading_background().await?;
         let rows: Vec<DueRow> = sqlx::query_as(
             "SELECT tenant, project, pipeline, revision, stage, grant_name, uses, told, first_ms, last_ms FROM grant_uses
              WHERE due_ms <= $1 AND uses > told ORDER BY tenant, project, pipeline, revision, stage, grant_name LIMIT $2",
         )
         .bind(now_ms())
         .bind(PASS_MAX)
-        .fetch_all(&self.read)
+        .fetch_all(&mut *tx)
         .await?;
         rows.into_iter().map(due).collect()
     }
 
     /// The audit has all of a use up to its `total`; it is due again at the end of the day.
     pub(crate) async fn told_use(&self, told: &DueUse) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(&told.scope).await?;
         sqlx::query(
             "UPDATE grant_uses SET told = $7, due_ms = $8 WHERE tenant = $1 AND project = $2 AND pipeline = $3
                 AND revision = $4 AND stage = $5 AND grant_name = $6",
@@ -208,8 +210,7 @@ impl Store {
         .bind((now_ms() / DAY_MS + 1) * DAY_MS)
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 }
 

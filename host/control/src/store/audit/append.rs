@@ -33,21 +33,20 @@ impl Store {
         Ok(Some(places))
     }
 
-    /// A transaction on one chain.
-    pub(super) async fn begin_chain(&self, _chain: &Chain) -> Result<Tx, Problem> {
-        self.begin().await
+    /// Begins to write one chain.
+    pub(super) async fn begin_chain(&self, chain: &Chain) -> Result<Tx, Problem> {
+        self.begin_to_record(chain.tenant()).await
+    }
+
+    /// Begins to read one chain.
+    pub(super) async fn reading_chain(&self, chain: &Chain) -> Result<Tx, Problem> {
+        self.reading_recorded(chain.tenant()).await
     }
 
     /// Lets a tenant's chain go with everything of it, where the tenant itself goes.
     pub(crate) async fn erase_audit(tx: &mut Tx, scope: &TenantScope) -> Result<(), Problem> {
-        super::prune::allow(tx, &Chain::Tenant(scope.clone()), i64::MAX).await?;
-        for erase in [
-            "DELETE FROM audit_lines WHERE tenant = $1",
-            "DELETE FROM audit_checkpoints WHERE tenant = $1",
-            "DELETE FROM audit_topics WHERE tenant = $1",
-            "DELETE FROM audit_pruning WHERE tenant = $1",
-            "DELETE FROM audit_chains WHERE tenant = $1",
-        ] {
+        super::prune::let_go(tx, &Chain::Tenant(scope.clone()), [i64::MAX; 3]).await?;
+        for erase in ["DELETE FROM audit_topics WHERE tenant = $1", "DELETE FROM audit_chains WHERE tenant = $1"] {
             sqlx::query(erase).bind(scope.tenant().as_str()).execute(&mut **tx).await?;
         }
         Ok(())

@@ -53,7 +53,8 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn audit_chains(&self) -> Result<Vec<ChainEnd>, Problem> {
-        let rows: Vec<Row> = sqlx::query_as(ENDS).fetch_all(&self.read).await?;
+        let mut tx = self.reading_background().await?;
+        let rows: Vec<Row> = sqlx::query_as(ENDS).fetch_all(&mut *tx).await?;
         rows.into_iter()
             .map(|row| {
                 let chain = match row.0.as_str() {
@@ -67,18 +68,20 @@ impl Store {
 
     /// The end of one chain; `None` where it has no line yet.
     pub(crate) async fn audit_end(&self, chain: &Chain) -> Result<Option<ChainEnd>, Problem> {
-        let row: Option<Row> = sqlx::query_as(END).bind(chain.key()).fetch_optional(&self.read).await?;
+        let mut tx = self.reading_chain(chain).await?;
+        let row: Option<Row> = sqlx::query_as(END).bind(chain.key()).fetch_optional(&mut *tx).await?;
         Ok(row.map(|row| end(chain.clone(), row)))
     }
 
     /// A chain's checkpoints after line `after`, the oldest first, with their lines.
     pub(crate) async fn checkpoints(&self, chain: &Chain, after: i64) -> Result<Vec<(i64, String)>, Problem> {
+        let mut tx = self.reading_chain(chain).await?;
         let rows: Vec<(i64, String)> = sqlx::query_as(
             "SELECT seq, token FROM audit_checkpoints WHERE tenant = $1 AND seq > $2 ORDER BY seq, kind",
         )
         .bind(chain.key())
         .bind(after)
-        .fetch_all(&self.read)
+        .fetch_all(&mut *tx)
         .await?;
         Ok(rows)
     }
@@ -95,10 +98,9 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         if let Some((oldest,)) = oldest {
-            super::prune::drop_checkpoints(&mut tx, &end.chain, "kept", oldest).await?;
+            super::prune::let_go(&mut tx, &end.chain, [0, oldest, 0]).await?;
         }
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 }
 

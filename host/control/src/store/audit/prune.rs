@@ -17,33 +17,31 @@ impl Store {
         lines_max: u64,
     ) -> Result<Option<Anchor>, Problem> {
         let many = end.seq.saturating_sub(i64::try_from(lines_max).unwrap_or(i64::MAX));
+        let mut tx = self.reading_chain(&end.chain).await?;
         let row: Option<(i64, String)> = sqlx::query_as(
             "SELECT seq, hash FROM audit_lines WHERE tenant = $1 AND (at_ms < $2 OR seq <= $3) ORDER BY seq DESC LIMIT 1",
         )
         .bind(end.chain.key())
         .bind(before_ms)
         .bind(many)
-        .fetch_optional(&self.read)
+        .fetch_optional(&mut *tx)
         .await?;
         let chain = end.id.clone();
         Ok(row.map(|(seq, hash)| Anchor { chain, seq: seq.cast_unsigned(), hash, pruned: true }))
     }
 
-    /// Deletes a chain's lines up to `anchor`'s, for which `token` is the checkpoint. Gives how many.
-    pub(crate) async fn prune_audit(&self, chain: &Chain, anchor: &Anchor, token: &str) -> Result<u64, Problem> {
+    /// Deletes a chain's lines up to `anchor`'s, for which `token` is the checkpoint.
+    pub(crate) async fn prune_audit(&self, chain: &Chain, anchor: &Anchor, token: &str) -> Result<(), Problem> {
         let until = anchor.seq.cast_signed();
         let mut tx = self.begin_chain(chain).await?;
         insert_checkpoint(&mut tx, chain, until, "pruned", now_ms(), token).await?;
-        drop_checkpoints(&mut tx, chain, "pruned", until - 1).await?;
-        drop_checkpoints(&mut tx, chain, "kept", until).await?;
-        let gone = drop_lines(&mut tx, chain, until).await?;
+        let_go(&mut tx, chain, [until, until, until - 1]).await?;
         sqlx::query("UPDATE audit_chains SET pruned_seq = $2 WHERE tenant = $1")
             .bind(chain.key())
             .bind(until)
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
-        Ok(gone)
+        tx.commit().await
     }
 }
 
@@ -69,42 +67,14 @@ pub(super) async fn insert_checkpoint(
     Ok(())
 }
 
-/// Lets rows up to `until` go, while the transaction lasts.
-pub(super) async fn allow(tx: &mut Tx, chain: &Chain, until: i64) -> Result<(), Problem> {
-    sqlx::query(
-        "INSERT INTO audit_pruning (tenant, until) VALUES ($1, $2)
-         ON CONFLICT (tenant) DO UPDATE SET until = excluded.until",
-    )
-    .bind(chain.key())
-    .bind(until)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn forbid(tx: &mut Tx, chain: &Chain) -> Result<(), Problem> {
-    sqlx::query("DELETE FROM audit_pruning WHERE tenant = $1").bind(chain.key()).execute(&mut **tx).await?;
-    Ok(())
-}
-
-async fn drop_lines(tx: &mut Tx, chain: &Chain, until: i64) -> Result<u64, Problem> {
-    allow(tx, chain, until).await?;
-    let gone = sqlx::query("DELETE FROM audit_lines WHERE tenant = $1 AND seq <= $2")
+/// Lets go a chain's lines, its kept checkpoints and those of earlier prunings, each up to a number.
+pub(super) async fn let_go(tx: &mut Tx, chain: &Chain, [lines, kept, pruned]: [i64; 3]) -> Result<(), Problem> {
+    sqlx::query("INSERT INTO audit_pruning (tenant, lines, kept, pruned) VALUES ($1, $2, $3, $4)")
         .bind(chain.key())
-        .bind(until)
+        .bind(lines)
+        .bind(kept)
+        .bind(pruned)
         .execute(&mut **tx)
         .await?;
-    forbid(tx, chain).await?;
-    Ok(gone.rows_affected())
-}
-
-pub(super) async fn drop_checkpoints(tx: &mut Tx, chain: &Chain, kind: &str, until: i64) -> Result<(), Problem> {
-    allow(tx, chain, until).await?;
-    sqlx::query("DELETE FROM audit_checkpoints WHERE tenant = $1 AND kind = $2 AND seq <= $3")
-        .bind(chain.key())
-        .bind(kind)
-        .bind(until)
-        .execute(&mut **tx)
-        .await?;
-    forbid(tx, chain).await
+    Ok(())
 }

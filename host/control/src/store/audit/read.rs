@@ -38,10 +38,10 @@ impl Default for AuditFilter {
     }
 }
 
-type Row = (String, i64, i64, String, String, String, String, bool, String, String, String);
+type Row = (String, i64, i64, String, String, String, String, i64, String, String, String);
 
 const NEWEST_FIRST: &str = "\
-SELECT c.chain, l.seq, l.at_ms, l.kind, l.subject, l.action, l.resource, l.allowed, l.rest, l.prev, l.hash
+SELECT c.chain, l.seq, l.at_ms, l.kind, l.subject, l.action, l.resource, CAST(l.allowed AS INTEGER), l.rest, l.prev, l.hash
 FROM audit_lines l JOIN audit_chains c ON c.tenant = l.tenant
 WHERE l.tenant = $1 AND l.seq < $2 AND l.at_ms >= $3 AND l.at_ms < $4 AND ($5 = '' OR l.subject = $5)
     AND ($6 = '' OR l.action = $6 OR substr(l.action, 1, length($6) + 1) = $6 || '.')
@@ -50,7 +50,7 @@ WHERE l.tenant = $1 AND l.seq < $2 AND l.at_ms >= $3 AND l.at_ms < $4 AND ($5 = 
 ORDER BY l.seq DESC LIMIT $10";
 
 const OLDEST_FIRST: &str = "\
-SELECT c.chain, l.seq, l.at_ms, l.kind, l.subject, l.action, l.resource, l.allowed, l.rest, l.prev, l.hash
+SELECT c.chain, l.seq, l.at_ms, l.kind, l.subject, l.action, l.resource, CAST(l.allowed AS INTEGER), l.rest, l.prev, l.hash
 FROM audit_lines l JOIN audit_chains c ON c.tenant = l.tenant
 WHERE l.tenant = $1 AND l.seq > $2 ORDER BY l.seq LIMIT $3";
 
@@ -63,6 +63,7 @@ impl Store {
         before: i64,
         limit: u32,
     ) -> Result<Vec<Map<String, Value>>, Problem> {
+        let mut tx = self.reading_chain(chain).await?;
         let rows: Vec<Row> = sqlx::query_as(NEWEST_FIRST)
             .bind(chain.key())
             .bind(before)
@@ -74,7 +75,7 @@ impl Store {
             .bind(&filter.kind)
             .bind(filter.allowed.map_or(-1_i64, i64::from))
             .bind(i64::from(limit))
-            .fetch_all(&self.read)
+            .fetch_all(&mut *tx)
             .await?;
         rows.into_iter().map(line).collect()
     }
@@ -86,11 +87,12 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Map<String, Value>>, Problem> {
+        let mut tx = self.reading_chain(chain).await?;
         let rows: Vec<Row> = sqlx::query_as(OLDEST_FIRST)
             .bind(chain.key())
             .bind(after)
             .bind(i64::from(limit))
-            .fetch_all(&self.read)
+            .fetch_all(&mut *tx)
             .await?;
         rows.into_iter().map(line).collect()
     }
@@ -99,7 +101,7 @@ impl Store {
 fn line(
     (chain, seq, at_ms, kind, subject, action, resource, allowed, rest, prev, hash): Row,
 ) -> Result<Map<String, Value>, Problem> {
-    let mut line = whole(stored_json(&rest)?, at_ms, (&kind, &subject, &action, &resource), allowed);
+    let mut line = whole(stored_json(&rest)?, at_ms, (&kind, &subject, &action, &resource), allowed != 0);
     line.insert("chain".to_owned(), chain.into());
     line.insert("seq".to_owned(), seq.into());
     line.insert("prev".to_owned(), prev.into());

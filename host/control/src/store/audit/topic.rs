@@ -2,7 +2,6 @@
 //!
 //! Must never: move the position past a line that the topic does not have.
 
-use crate::audit::line::Chain;
 use crate::problem::Problem;
 use crate::store::{Store, now_ms, stored};
 use bulkhead_core::code::Code;
@@ -32,25 +31,27 @@ impl Store {
     /// # Ambient authority
     /// As [`Store::audit_chains`].
     pub(crate) async fn audit_topics(&self) -> Result<Vec<AuditTopic>, Problem> {
+        let mut tx = self.reading_background().await?;
         let rows: Vec<Row> = sqlx::query_as("SELECT tenant, topic, chain, seq, code, since_ms FROM audit_topics")
-            .fetch_all(&self.read)
+            .fetch_all(&mut *tx)
             .await?;
         rows.into_iter().map(|row| of_row(TenantScope::assume(stored::<TenantId>(&row.0)?), row)).collect()
     }
 
     /// A tenant's, where it has one.
     pub(crate) async fn audit_topic(&self, scope: &TenantScope) -> Result<Option<AuditTopic>, Problem> {
+        let mut tx = self.reading(scope).await?;
         let row: Option<Row> =
             sqlx::query_as("SELECT tenant, topic, chain, seq, code, since_ms FROM audit_topics WHERE tenant = $1")
                 .bind(scope.tenant().as_str())
-                .fetch_optional(&self.read)
+                .fetch_optional(&mut *tx)
                 .await?;
         row.map(|row| of_row(scope.clone(), row)).transpose()
     }
 
     /// Sends a tenant's lines to this topic from now on, beginning with the oldest there is. Setting the same again changes nothing.
     pub(crate) async fn set_audit_topic(&self, scope: &TenantScope, topic: &TopicName) -> Result<(), Problem> {
-        let mut tx = self.begin_chain(&Chain::Tenant(scope.clone())).await?;
+        let mut tx = self.begin(scope).await?;
         sqlx::query(
             "INSERT INTO audit_topics (tenant, topic, chain, seq, code, since_ms)
              SELECT tenant, $2, chain, pruned_seq, '', $3 FROM audit_chains WHERE tenant = $1
@@ -63,13 +64,12 @@ impl Store {
         .bind(now_ms())
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Sends no more lines. Says whether there was a topic.
     pub(crate) async fn unset_audit_topic(&self, scope: &TenantScope) -> Result<bool, Problem> {
-        let mut tx = self.begin_chain(&Chain::Tenant(scope.clone())).await?;
+        let mut tx = self.begin(scope).await?;
         let gone = sqlx::query("DELETE FROM audit_topics WHERE tenant = $1")
             .bind(scope.tenant().as_str())
             .execute(&mut *tx)
@@ -80,7 +80,7 @@ impl Store {
 
     /// The topic has lines up to `seq`; or it has not, and why.
     pub(crate) async fn audit_topic_at(&self, sent: &AuditTopic, seq: i64, code: Option<Code>) -> Result<(), Problem> {
-        let mut tx = self.begin_chain(&Chain::Tenant(sent.scope.clone())).await?;
+        let mut tx = self.begin(&sent.scope).await?;
         sqlx::query(
             "UPDATE audit_topics SET seq = $4, since_ms = CASE WHEN code = $5 THEN since_ms ELSE $6 END, code = $5
              WHERE tenant = $1 AND topic = $2 AND chain = $3",
@@ -93,8 +93,7 @@ impl Store {
         .bind(now_ms())
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 }
 
