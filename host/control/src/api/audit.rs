@@ -180,7 +180,7 @@ async fn all_checkpoints<A: Action>(permit: &Permit<A>, chain: &Chain, app: &App
     let items = items.into_iter().map(|(seq, checkpoint)| CheckpointView { seq, checkpoint }).collect();
     let head = match permit.store().audit_end(chain).await? {
         Some(end) if end.seq > 0 => {
-            Some(CheckpointView { seq: end.seq, checkpoint: sign(app.issuer(), chain.key(), &end.anchor())? })
+            Some(CheckpointView { seq: end.seq, checkpoint: sign(app.signer(), chain.key(), &end.anchor())? })
         }
         _ => None,
     };

@@ -83,7 +83,7 @@ impl<A: Action> Export<A> {
             write(&mut text, &CheckpointView { seq, checkpoint })?;
         }
         if let Some(end) = self.end.as_ref().filter(|end| end.seq > 0) {
-            let checkpoint = sign(self.app.issuer(), self.chain.key(), &end.anchor())?;
+            let checkpoint = sign(self.app.signer(), self.chain.key(), &end.anchor())?;
             write(&mut text, &CheckpointView { seq: end.seq, checkpoint })?;
         }
         Ok(Some(text.into()))
