@@ -17,8 +17,10 @@ use std::time::Duration;
 const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Connections that read, of SQLite's.
 const READERS: u32 = 4;
-/// What a connection to SQLite begins with. Its own waits for another process's lock, for instance a backup's, end after five seconds.
-const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";
+/// What a connection to SQLite begins with. Its own waits for another process's lock, for instance a backup's, end after five seconds. What is
+/// deleted is overwritten: a tenant's keys among it.
+const PRAGMAS: &str =
+    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON";
 
 /// Which metadata to open.
 #[derive(Debug, Clone)]

@@ -24,21 +24,29 @@ const FIRST_BY: &str = "bulkhead";
 impl Store {
     /// A tenant's keys, opened; its first is made where there is none.
     pub(crate) async fn tenant_keys(&self, scope: &TenantScope, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
-        self.first_key(scope.tenant(), vault).await
-    }
-
-    /// The same for a tenant that is made, or that is there at the start: its records are sealed from the first on.
-    pub(crate) async fn first_key(&self, tenant: &TenantId, vault: &Arc<Vault>) -> Result<TenantKeys, Problem> {
-        let mut tx = self.begin().await?;
-        let keys = open(&mut tx, tenant, vault).await?;
+        let mut tx = self.begin(scope).await?;
+        let keys = open(&mut tx, scope.tenant(), vault).await?;
         tx.commit().await?;
         vault.hold(keys.clone());
         Ok(keys)
     }
 
+    /// Makes the key of a tenant that has none, and has the vault hold it: its records are sealed from the first on.
+    pub(crate) async fn first_key(&self, tenant: &TenantId, vault: &Arc<Vault>) -> Result<(), Problem> {
+        let mut tx = self.begin_background().await?;
+        tx.turn_to(tenant).await?;
+        let keys = open(&mut tx, tenant, vault).await?;
+        tx.commit().await?;
+        vault.hold(keys);
+        Ok(())
+    }
+
     /// Has the vault hold the keys of all tenants, for the log, which cannot wait for them.
     pub(crate) async fn hold_keys(&self, vault: &Arc<Vault>) -> Result<(), Problem> {
-        let tenants: Vec<(String,)> = sqlx::query_as("SELECT tenant FROM tenants").fetch_all(&self.read).await?;
+        let mut tx = self.reading_background().await?;
+        let tenants: Vec<(String,)> =
+            sqlx::query_as("SELECT tenant FROM tenants ORDER BY tenant").fetch_all(&mut *tx).await?;
+        drop(tx);
         for (tenant,) in tenants {
             self.first_key(&stored(&tenant)?, vault).await?;
         }
@@ -47,7 +55,7 @@ impl Store {
 
     /// The versions that there are, oldest first.
     pub(crate) async fn list_keys(&self, scope: &TenantScope) -> Result<Vec<KeyRow>, Problem> {
-        let mut tx = self.read.begin().await?;
+        let mut tx = self.reading(scope).await?;
         listed(&mut tx, scope).await
     }
 
@@ -58,7 +66,7 @@ impl Store {
         vault: &Arc<Vault>,
         by: &str,
     ) -> Result<Vec<KeyRow>, Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         let before = open(&mut tx, scope.tenant(), vault).await?;
         let key = sealing::new_key(vault, scope.tenant(), before.current() + 1).await?;
         insert(&mut tx, scope.tenant(), &key, by).await?;
@@ -72,7 +80,7 @@ impl Store {
 
     /// Removes a tenant's keys: whatever was sealed under them is noise from then on, wherever copies of it are. For the tenant's deletion.
     pub(crate) async fn shred_keys(&self, scope: &TenantScope, vault: &Vault) -> Result<(), Problem> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(scope).await?;
         sqlx::query("DELETE FROM tenant_keys WHERE tenant = $1")
             .bind(scope.tenant().as_str())
             .execute(&mut *tx)
@@ -87,7 +95,8 @@ impl Store {
         let mut done = 0;
         for (tenant, key) in self.all_keys().await? {
             let Some(again) = sealing::rewrap(vault, tenant.clone(), key.clone()).await? else { continue };
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_background().await?;
+            tx.turn_to(&tenant).await?;
             replace(&mut tx, &tenant, &key, &again).await?;
             tx.commit().await?;
             done += 1;
@@ -96,9 +105,10 @@ impl Store {
     }
 
     async fn all_keys(&self) -> Result<Vec<(TenantId, WrappedKey)>, Problem> {
+        let mut tx = self.reading_background().await?;
         let rows: Vec<(String, i64, String)> =
             sqlx::query_as("SELECT tenant, version, wrapped FROM tenant_keys ORDER BY tenant, version")
-                .fetch_all(&self.read)
+                .fetch_all(&mut *tx)
                 .await?;
         let key =
             |(tenant, version, wrapped): (String, i64, String)| Ok((stored(&tenant)?, wrapped_key(version, &wrapped)?));

@@ -133,10 +133,11 @@ async fn find(tx: &mut Tx, scope: &TenantScope, project: &ProjectId) -> Result<O
 
 async fn refuse_full(tx: &mut Tx, scope: &TenantScope, project: &ProjectId) -> Result<(), Problem> {
     // Projects in it begin with its name and a dot; `/` is the character after the dot.
-    let (projects, pipelines, modules): (i64, i64, i64) = sqlx::query_as(
+    let (projects, pipelines, modules, entries): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM projects WHERE tenant = $1 AND project > $3 AND project < $4),
                 (SELECT COUNT(*) FROM pipelines WHERE tenant = $1 AND project = $2),
-                (SELECT COUNT(*) FROM modules WHERE tenant = $1 AND project = $2)",
+                (SELECT COUNT(*) FROM modules WHERE tenant = $1 AND project = $2),
+                (SELECT COUNT(*) FROM entries WHERE tenant = $1 AND project = $2)",
     )
     .bind(scope.tenant().as_str())
     .bind(project.as_str())
@@ -144,11 +145,12 @@ async fn refuse_full(tx: &mut Tx, scope: &TenantScope, project: &ProjectId) -> R
     .bind(format!("{project}/"))
     .fetch_one(&mut **tx)
     .await?;
-    if projects + pipelines + modules == 0 {
+    if projects + pipelines + modules + entries == 0 {
         return Ok(());
     }
     let detail = format!(
-        "the project `{project}` holds {pipelines} pipelines, {modules} modules and {projects} projects; delete these first"
+        "the project `{project}` holds {pipelines} pipelines, {modules} modules, {projects} projects and {entries} config entries and \
+         secrets; delete these first"
     );
     Err(Problem::new(Code::ProjectNotEmpty, detail))
 }

@@ -13,6 +13,8 @@ use std::process::Command;
 /// What is looked for in every file.
 const FIRST: &str = "first-value-5b1d0e7a";
 const SECOND: &str = "second-value-93c4f2d8";
+/// The same, as a record: the embedded log is sealed too, with what becomes a dead letter in it.
+const RECORD: &str = "record-value-0a6f4b31";
 
 fn manifest(project_secrets: &str) -> String {
     format!(
@@ -80,10 +82,10 @@ fn holding(folder: &Path, texts: &[String]) -> Result<(Vec<String>, usize)> {
     Ok((found, looked_at))
 }
 
-/// The data folder and the logs: neither the values nor their hex or base64 are in any file.
+/// The data folder and the logs: neither the values nor their hex are in any file.
 fn nothing_in_plain(host: &Host) -> Result<()> {
     let mut texts = Vec::new();
-    for value in [FIRST, SECOND] {
+    for value in [FIRST, SECOND, RECORD] {
         texts.push(value.to_owned());
         texts.push(value.bytes().map(|byte| format!("{byte:02x}")).collect());
     }
@@ -108,9 +110,11 @@ fn a_changed_secret_reaches_the_guest_while_keys_rotate_and_no_file_holds_it() -
     tenant.apply("p", manifest("secrets: { token: api-token }"))?;
     tenant.wait_running("p")?;
     tenant.put("p", &["token", "api-token", "reject|token", "trap|token", "token"])?;
+    tenant.put("p", &[RECORD, &format!("reject|{RECORD}")])?;
     // The stage's own name is `token`; the project's is none of its business.
-    assert_eq!(tenant.out("p", 3)?, [said("token", FIRST), "api-token none".to_owned(), said("token", FIRST)]);
-    let dead = tenant.wait_records("p-dead", 2)?;
+    let unknown = format!("{RECORD} none");
+    assert_eq!(tenant.out("p", 4)?, [&said("token", FIRST), "api-token none", &said("token", FIRST), &unknown]);
+    let dead = tenant.wait_records("p-dead", 3)?;
     assert!(dead.iter().all(|letter| !format!("{letter:?}").contains(FIRST)), "{dead:?}");
     let revision = tenant.pipeline("p")?["revision"].clone();
 
