@@ -2,8 +2,8 @@
 //!
 //! Must never: be read after the start from anywhere else, or hold a secret: a master key is named by its place.
 
-use crate::token::OidcConfig;
 use crate::peer::Network;
+use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
 use bulkhead_vault::MasterKeySource;
 use std::path::PathBuf;

@@ -21,7 +21,8 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami, worker,
+    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines,
+    projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami, worker,
 };
 use crate::store::UseRow;
 use crate::token::Role;

@@ -100,7 +100,6 @@ struct Claims {
 pub struct Principal {
     issuer: Arc<str>,
     subject: String,
-    issuer: String,
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
     token: String,
@@ -119,11 +118,6 @@ impl Principal {
     /// The `sub` of its token.
     pub fn subject(&self) -> &str {
         &self.subject
-    }
-
-    /// The `iss` of its token.
-    pub fn issuer(&self) -> &str {
-        &self.issuer
     }
 
     /// Whose it is; `None` for the platform's own.
