@@ -169,3 +169,7 @@ impl SecretSource for WorkerSecrets {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "secrets_tests.rs"]
+mod tests;
