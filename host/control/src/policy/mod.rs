@@ -226,7 +226,8 @@ impl Policy {
         let request = request.map(Arc::new);
         let decision = self.decide::<A>(&principal, target.tenant).await;
         if decision.is_err() || A::AUDITED == Audited::Always {
-            self.record::<A>(&principal, &target, decision.as_ref().err(), request.as_ref()).await?;
+            // Roles decide by themselves; there is no policy with an id.
+            self.record::<A>(&principal, &target, decision.as_ref().err(), &[], request.as_ref()).await?;
         }
         Ok(Permit { reach: decision?, principal, store: Arc::clone(&self.store), _request: request })
     }

@@ -31,7 +31,7 @@ pub(super) struct Unknown {
 }
 
 impl Policy {
-    /// Writes the decision, durably, and remembers a change that it allows.
+    /// Writes the decision, durably, with the ids of the `policies` by which it was made, and remembers a change that it allows.
     ///
     /// # Errors
     /// Where it cannot be written, or the tenant is gone meanwhile.
@@ -40,9 +40,10 @@ impl Policy {
         principal: &Principal,
         target: &Target<'_>,
         refused: Option<&Problem>,
+        policies: &[String],
         request: Option<&Arc<UnderWay>>,
     ) -> Result<(), Problem> {
-        let draft = decision(A::NAME, target).by(principal);
+        let draft = decision(A::NAME, target).by(principal).with("policies", policies);
         let draft = match refused {
             Some(problem) => draft.refused(problem.code, &problem.detail),
             None => draft,

@@ -2,21 +2,52 @@
 //! taken for that.
 
 use crate::harness::Server;
+use crate::metadata::Metadata;
 use bulkhead_control::audit::{JwkSet, read_checkpoint};
 use bulkhead_control::{ControlConfig, Role};
 use bulkhead_core::audit::{Anchor, Checker, Verdict, seal};
 use serde_json::{Map, Value, json};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, SqliteConnection};
 use std::time::Duration;
 
-/// Statements on the real file, as somebody with access to it would send them.
-pub(crate) async fn by_hand(server: &Server, statements: &[&'static str]) {
-    let file = server.data_dir().join("control.db");
-    let mut database = SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
-    for statement in statements {
-        sqlx::query(*statement).execute(&mut database).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+/// Statements on the real database, as somebody who may do anything there would send them. PostgreSQL has no triggers to take away first:
+/// it refuses the server's role, and nobody above it.
+pub(crate) async fn by_hand(server: &Server, statements: &[impl AsRef<str>]) {
+    let statements = statements.iter().map(AsRef::as_ref);
+    match &server.metadata {
+        Metadata::File => {
+            let file = server.data_dir().join("control.db");
+            let mut database = SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+            for statement in statements {
+                let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut database).await;
+                done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+            database.close().await.unwrap();
+        }
+        Metadata::Postgres(database) => {
+            for statement in statements.filter(|statement| !statement.starts_with("DROP TRIGGER")) {
+                database.run(&format!("SET search_path TO bulkhead; {statement}")).unwrap();
+            }
+        }
     }
-    database.close().await.unwrap();
+}
+
+/// The database as the server itself reaches it, for the tenant `acme`.
+async fn as_the_server(server: &Server) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    match &server.metadata {
+        Metadata::File => {
+            let file = server.data_dir().join("control.db");
+            AnyConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap()
+        }
+        Metadata::Postgres(database) => {
+            let url = std::fs::read_to_string(database.server_url_file()).unwrap();
+            let mut connection = AnyConnection::connect(&url).await.unwrap();
+            let tenant = "SET search_path TO bulkhead; SET bulkhead.tenant TO 'acme'";
+            sqlx::raw_sql(tenant).execute(&mut connection).await.unwrap();
+            connection
+        }
+    }
 }
 
 /// What an export holds: lines, and checkpoints whose signatures fit.
@@ -97,17 +128,21 @@ async fn requests_at_once_make_one_chain_without_a_gap() {
 #[tokio::test]
 async fn the_database_itself_refuses_changes() {
     let server = busy(|_| {}).await;
-    let file = server.data_dir().join("control.db");
-    let mut database = SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    by_hand(&server, &["INSERT INTO audit_checkpoints VALUES ('acme', 1, 'pruned', 0, 'none')"]).await;
+    let mut database = as_the_server(&server).await;
     for statement in [
         "UPDATE audit_lines SET subject = 'nobody' WHERE seq = 3",
         "DELETE FROM audit_lines WHERE seq = 3",
         "DELETE FROM audit_lines",
+        "UPDATE audit_checkpoints SET token = ''",
+        "DELETE FROM audit_checkpoints",
     ] {
-        let error = sqlx::query(statement).execute(&mut database).await.unwrap_err();
-        assert!(error.to_string().contains("a line of the audit"), "{statement}: {error}");
+        let error = sqlx::query(statement).execute(&mut database).await.unwrap_err().to_string();
+        let refused = ["of the audit is never changed", "of the audit goes only", "permission denied"];
+        assert!(refused.iter().any(|words| error.contains(words)), "{statement}: {error}");
     }
     drop(database);
+    by_hand(&server, &["DROP TRIGGER audit_checkpoints_go_by_pruning", "DELETE FROM audit_checkpoints"]).await;
     assert_eq!(found(&server).await, Vec::<String>::new());
 }
 
@@ -161,28 +196,24 @@ async fn forge(server: &Server, seq: u64, insert: bool) {
     line.insert("subject".to_owned(), json!("somebody else"));
     line.remove("hash");
     let line = seal(line, &chain, seq, &prev).unwrap();
-    let file = server.data_dir().join("control.db");
-    let mut database = SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
-    sqlx::query("DROP TRIGGER IF EXISTS audit_lines_stay").execute(&mut database).await.unwrap();
+    let mut statements = vec!["DROP TRIGGER IF EXISTS audit_lines_stay".to_owned()];
     if insert {
         // Room for one more, from the end so that no two have a number.
-        for seq in (seq..=lines.len() as u64 + 20).rev() {
-            let make_room = "UPDATE audit_lines SET seq = seq + 1 WHERE tenant = 'acme' AND seq = $1";
-            sqlx::query(make_room).bind(seq as i64).execute(&mut database).await.unwrap();
-        }
-        let copy = "INSERT INTO audit_lines SELECT tenant, $1, at_ms, kind, subject, action, resource, allowed, rest, prev, hash
-                    FROM audit_lines WHERE tenant = 'acme' AND seq = $1 + 1";
-        sqlx::query(copy).bind(seq as i64).execute(&mut database).await.unwrap();
-        let end = "UPDATE audit_chains SET seq = seq + 1 WHERE tenant = 'acme'";
-        sqlx::query(end).execute(&mut database).await.unwrap();
+        let moved = (seq..=lines.len() as u64 + 20).rev();
+        statements.extend(
+            moved.map(|seq| format!("UPDATE audit_lines SET seq = seq + 1 WHERE tenant = 'acme' AND seq = {seq}")),
+        );
+        statements.push(format!(
+            "INSERT INTO audit_lines SELECT tenant, {seq}, at_ms, kind, subject, action, resource, allowed, rest, prev, hash
+             FROM audit_lines WHERE tenant = 'acme' AND seq = {seq} + 1"
+        ));
+        statements.push("UPDATE audit_chains SET seq = seq + 1 WHERE tenant = 'acme'".to_owned());
     }
-    sqlx::query("UPDATE audit_lines SET subject = 'somebody else', hash = $2 WHERE tenant = 'acme' AND seq = $1")
-        .bind(seq as i64)
-        .bind(line["hash"].as_str().unwrap())
-        .execute(&mut database)
-        .await
-        .unwrap();
-    database.close().await.unwrap();
+    let hash = line["hash"].as_str().unwrap();
+    statements.push(format!(
+        "UPDATE audit_lines SET subject = 'somebody else', hash = '{hash}' WHERE tenant = 'acme' AND seq = {seq}"
+    ));
+    by_hand(server, &statements).await;
 }
 
 #[tokio::test]

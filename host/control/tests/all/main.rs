@@ -4,9 +4,9 @@
 //! One binary, a module for each thing that a user would miss. The binary `all` keeps its metadata in SQLite; others (`../postgres.rs`) run
 //! every one of these tests on another database: [`metadata`] knows which by the binary's name.
 
-mod audit;
+pub(crate) mod audit;
 mod audit_topic;
-mod chains;
+pub(crate) mod chains;
 mod cleanup;
 pub(crate) mod client;
 mod conditions;

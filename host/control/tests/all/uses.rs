@@ -54,11 +54,13 @@ async fn uses_are_summed_over_boots_repeats_and_late_reports() {
         (&json!("1970-01-01T00:00:01.025Z"), &json!(1))
     );
     dev.get(&format!("{AT}x/uses")).await.refused(404, "BH0005");
-    // One of a revision that is not this pipeline's.
-    assert!(dev.delete(AT).await.status < 300);
-    dev.put(AT, MANIFEST).await.expect(201);
-    said(&server, "c", 7, 0).await;
-    assert_eq!(shown(&server).await, Vec::<String>::new(), "a late report is not the new pipeline's");
+    // One about an earlier pipeline of the name.
+    let mut late = report("pool-0", "c", 1, 1);
+    late["pipelines"][0]["incarnation"] = json!("earlier");
+    late["pipelines"][0]["uses"] =
+        json!([{"revision": 1, "stage": "first", "grant": "read topic/in", "count": 7, "firstMs": 1, "lastMs": 1}]);
+    server.worker().post(REPORT, &late).await.expect(204);
+    assert_eq!(shown(&server).await, ["first read topic/in 30", "last write topic/out 3"]);
 }
 
 #[tokio::test]
