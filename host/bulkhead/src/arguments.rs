@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the host: control, worker or both
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     /// Run the examples on the embedded log, with real input, and leave the host running
     Demo(DemoArguments),
     /// Prepare the database of control's metadata

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::Serve(serve) => serve::run(serve),
+        Command::Serve(serve) => serve::run(*serve),
         Command::Demo(demo) => demo::run(demo),
         Command::Database(command) => database::run(&command),
         Command::Token(token) => token::run(&token),

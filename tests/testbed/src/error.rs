@@ -15,7 +15,7 @@ pub struct Refused {
     /// The problem's sentence, or why there was no answer.
     pub detail: String,
     /// The whole answer; `null` where it was no JSON.
-    pub body: Value,
+    pub body: Box<Value>,
 }
 
 impl Refused {
@@ -23,7 +23,7 @@ impl Refused {
         let body: Value = serde_json::from_str(text).unwrap_or_default();
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let detail = if body.is_null() { text.to_owned() } else { field("detail") };
-        Self { status, code: field("code"), detail, body }
+        Self { status, code: field("code"), detail, body: Box::new(body) }
     }
 
     pub(crate) fn no_answer(error: &reqwest::Error) -> Self {
@@ -33,7 +33,7 @@ impl Refused {
             detail = format!("{detail}: {cause}");
             source = cause.source();
         }
-        Self { status: 0, code: String::new(), detail, body: Value::Null }
+        Self { status: 0, code: String::new(), detail, body: Box::default() }
     }
 
     /// The codes of the single errors of a problem that has several, such as a manifest's.
