@@ -17,10 +17,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long somebody may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long the page may take to reach the browser once the answer is here.
+const PAGE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What the browser brings back.
 #[derive(Debug, Deserialize)]
@@ -55,19 +58,22 @@ pub(super) async fn login(provider: &Provider) -> anyhow::Result<Gained> {
     let (sender, mut answers) = mpsc::channel(1);
     let asked = Asked { state: state.into_secret(), issuer: provider.issuer.clone(), answers: sender };
     let pages = Router::new().route("/callback", get(callback)).with_state(Arc::new(asked));
-    let serving = tokio::spawn(async move { axum::serve(listener, pages).await });
+    let (end, ended) = oneshot::channel::<()>();
+    let until = async { drop(ended.await) };
+    let serving = tokio::spawn(async move { axum::serve(listener, pages).with_graceful_shutdown(until).await });
     show(url.as_str());
     let answer = tokio::time::timeout(PATIENCE, answers.recv()).await;
-    // The page is on its way before the answer is; a moment lets it arrive.
     let gained = match answer {
         Ok(Some(answer)) => exchange(provider, &flows, answer, verifier).await,
         _ => Err(Complaint::new(Code::LoginFailed, "nobody logged in within ten minutes; run it again").into()),
     };
-    serving.abort();
+    drop(end);
+    // The page may still be on its way; a browser may also keep a connection that it never uses.
+    _ = tokio::time::timeout(PAGE_TIME_MAX, serving).await;
     gained
 }
 
-/// What `flows` becomes once it knows where answers go; the same type.
+/// The token for what the browser brought back.
 async fn exchange(
     provider: &Provider,
     flows: &super::provider::Flows,

@@ -4,7 +4,7 @@ use super::page::Page;
 use super::{TENANT, host, keycloak, realm};
 use crate::shell::Shell;
 use anyhow::{Context, Result};
-use bulkhead_testbed::Host;
+use bulkhead_testbed::{Host, until};
 use std::os::unix::fs::PermissionsExt;
 
 /// So short that every command renews the token.
@@ -66,6 +66,18 @@ fn a_browser_logs_in_the_login_is_renewed_and_ends_with_the_account() -> Result<
     shell.ok(&["topic", "create", "orders"])?;
     let renewed = config(&shell)?;
     assert_ne!(stored(&first, &server)?, stored(&renewed, &server)?, "the token was not renewed");
+
+    // A command that goes on for longer than a token lives renews it as well.
+    let following = shell.begin(&["consume", "orders", "--follow"])?;
+    until("the token to be renewed while a command runs", || {
+        let now = config(&shell).map_err(|error| error.to_string())?;
+        if stored(&now, &server).ok() == stored(&renewed, &server).ok() {
+            Err("it is the same".to_owned())
+        } else {
+            Ok(())
+        }
+    })?;
+    drop(following);
 
     realm.take_role(&ann, "developer")?;
     let weaker = shell.run(&["topic", "create", "more"])?;
