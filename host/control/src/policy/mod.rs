@@ -185,7 +185,7 @@ impl Policy {
         target: Target<'_>,
         problem: Problem,
     ) -> Problem {
-        self.record::<A>(principal, &target, Some(&problem), None).await.err().unwrap_or(problem)
+        self.record::<A>(principal, &target, Some(&problem), &[], None).await.err().unwrap_or(problem)
     }
 
     /// Whether the metadata answers.
