@@ -201,6 +201,7 @@ impl Control {
                 Err(problem) => log_left(&leftover, &problem),
             }
         }
+        self.store.settle().await?;
         for over in self.store.starting_over().await? {
             match self.begin_anew(&over).await {
                 Ok(true) => self.store.started_over(&over).await?,

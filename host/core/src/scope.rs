@@ -64,6 +64,10 @@ physical!(
     /// One object as the store knows it.
     PhysicalKey
 );
+physical!(
+    /// The schema or the database in PostgreSQL that one tenant's metadata has to itself. At most 59 bytes, which is below PostgreSQL's limit.
+    MetadataHome
+);
 
 impl TransactionalId {
     /// One of the ids that belong to this one, for while it is held up: 0 is this id itself. No other id holds a tilde.
@@ -265,6 +269,14 @@ impl TenantScope {
         GroupId(format!("{SINK}{}.{}", self.tenant, output.name(&[])))
     }
 
+    /// Where this tenant's metadata is, if it has a schema or a database to itself. `shared` is the database in which the list of tenants is: two
+    /// hosts on one server share no name. A tenant's name holds no underscore, so the digest is never a part of another's.
+    pub fn metadata_home(&self, shared: &str) -> MetadataHome {
+        let mut start = self.tenant.to_string();
+        start.truncate(40);
+        MetadataHome(format!("t_{start}_{}", short(&format!("{shared}/{}", self.tenant))))
+    }
+
     /// Where a module's bytes are kept.
     pub fn module(&self, digest: &ModuleDigest) -> ModuleKey {
         ModuleKey(format!("modules/{}/{}", self.tenant, digest.hex()))
@@ -339,6 +351,15 @@ mod tests {
         }
         for nobody in ["_bulkhead.slots", "", "acme", "_bulkhead.state."] {
             assert_eq!(TenantScope::owner(nobody), None, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn no_two_tenants_or_hosts_share_a_home_for_metadata() {
+        let long = |end: &str| TenantScope::assume(format!("{}{end}", "t".repeat(60)).parse().unwrap());
+        let homes = [long("a").metadata_home("one"), long("b").metadata_home("one"), long("a").metadata_home("two")];
+        for (i, home) in homes.iter().enumerate() {
+            assert!(home.as_str().len() <= 63 && !homes[..i].contains(home), "{home}");
         }
     }
 

@@ -24,7 +24,12 @@ enum Verb {
     /// List all tenants
     List,
     /// Make a tenant, with its project `default`
-    Create { name: TenantId },
+    Create {
+        name: TenantId,
+        /// Where its metadata lives: in tables that all tenants share, or in a schema or a database of its own
+        #[arg(long, value_name = "PLACE", value_parser = ["shared", "schema", "database"])]
+        metadata: Option<String>,
+    },
     /// Show a tenant; without a name, the token's
     Show { name: Option<TenantId> },
     /// Delete a tenant with all its topics, records, modules and pipelines
@@ -49,8 +54,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let rows = items(&answer).iter().map(row).collect();
             session.show(&answer, || output::table(&["TENANT", "MADE"], rows, "no tenants"))
         }
-        Verb::Create { name } => {
-            let answer = session.post("/api/v1/tenants", &json!({"name": name})).await?;
+        Verb::Create { name, metadata } => {
+            let mut wanted = json!({"name": name});
+            if let Some(metadata) = metadata {
+                wanted["placement"] = json!({"metadata": metadata});
+            }
+            let answer = session.post("/api/v1/tenants", &wanted).await?;
             session.done(&answer, &format!("made tenant {name}"))
         }
         Verb::Show { name } => {
@@ -77,6 +86,7 @@ fn show(tenant: &Value) -> anyhow::Result<()> {
     output::fields(&[
         ("tenant", cell(&tenant["tenant"])),
         ("made", cell(&tenant["createdAt"])),
+        ("metadata", cell(&tenant["placement"]["metadata"])),
         ("projects", projects.join(", ")),
     ])
 }

@@ -7,7 +7,7 @@ use super::extract::{Form, ListParams, Params, list_json};
 use crate::policy::Permit;
 use crate::policy::action::{CreateTenant, DeleteTenant, ListTenants, ReadTenant};
 use crate::problem::Problem;
-use crate::store::{DEFAULT_PROJECT, Leftover, TenantRow};
+use crate::store::{DEFAULT_PROJECT, Leftover, MetadataPlacement, TenantRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,13 +24,15 @@ use utoipa::ToSchema;
 pub(super) struct TenantView {
     tenant: String,
     created_at: String,
+    placement: Placement,
     #[serde(skip_serializing_if = "Option::is_none")]
     projects: Option<Vec<String>>,
 }
 
 impl TenantView {
     fn of(row: TenantRow, projects: Option<Vec<String>>) -> Self {
-        Self { tenant: row.tenant, created_at: format_rfc3339_ms(row.created_ms), projects }
+        let placement = Placement { metadata: row.placement };
+        Self { tenant: row.tenant, created_at: format_rfc3339_ms(row.created_ms), placement, projects }
     }
 }
 
@@ -40,6 +42,18 @@ pub(super) struct NewTenant {
     /// Its name, a DNS label.
     #[schema(value_type = String, max_length = 63)]
     name: TenantId,
+    /// Where what is kept of it is to live; by default where all tenants' is.
+    #[serde(default)]
+    placement: Placement,
+}
+
+/// Where a tenant lives, by layer.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Placement {
+    /// Metadata: `shared` tables, a `schema` or a `database` of its own. The last two need PostgreSQL.
+    #[serde(default)]
+    metadata: MetadataPlacement,
 }
 
 pub(super) async fn create(
@@ -47,7 +61,7 @@ pub(super) async fn create(
     State(app): State<App>,
     Form(new): Form<NewTenant>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let row = permit.store().create_tenant(permit.reach(), &new.name).await?;
+    let row = permit.store().create_tenant(permit.reach(), &new.name, new.placement.metadata).await?;
     permit.store().first_key(&new.name, app.vault()).await?;
     let view = TenantView::of(row, Some(vec![DEFAULT_PROJECT.to_owned()]));
     Ok((StatusCode::CREATED, Json(json!(view))))
@@ -65,9 +79,10 @@ pub(super) async fn list(
 
 pub(super) async fn one(permit: Permit<ReadTenant>) -> Result<Json<Value>, Problem> {
     let tenant = permit.scope().tenant();
-    let created_ms = permit.store().tenant_born_ms(tenant).await?.ok_or_else(|| Problem::not_found("such tenant"))?;
+    let registered = permit.store().registered(tenant).await?;
+    let (created_ms, placement) = registered.ok_or_else(|| Problem::not_found("such tenant"))?;
     let projects = permit.store().projects(permit.scope()).await?;
-    Ok(Json(json!(TenantView::of(TenantRow { tenant: tenant.to_string(), created_ms }, Some(projects)))))
+    Ok(Json(json!(TenantView::of(TenantRow { tenant: tenant.to_string(), created_ms, placement }, Some(projects)))))
 }
 
 /// The tenant is gone at once; its groups, topics and objects follow.

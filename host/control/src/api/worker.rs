@@ -103,16 +103,18 @@ pub(super) async fn report(
     State(app): State<App>,
     Limited(body): Limited<REPORT_BYTES_MAX>,
 ) -> Result<StatusCode, Problem> {
-    let report: WorkerReport = serde_json::from_slice(&body)
+    let mut report: WorkerReport = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's report: {error}")))?;
     check_slot(permit.principal(), &report.worker)?;
     if report.boot.is_empty() || report.boot.len() > BOOT_BYTES_MAX {
         return Err(Problem::bad_request(format!("`boot` has 1 to {BOOT_BYTES_MAX} bytes")));
     }
     let reporter = Reporter { worker: &report.worker, boot: &report.boot };
-    permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
+    let away = permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
     let news = app.inner.news.of(&report, now_ms());
     permit.store().add_lines(permit.reach(), &report.worker, &news, super::logs::bound(&app)).await?;
+    // As if nothing had been said of them, so that the worker's next report is merged.
+    report.pipelines.retain(|pipeline| !away.contains(&pipeline.key.tenant));
     app.live().hear(report);
     Ok(StatusCode::NO_CONTENT)
 }

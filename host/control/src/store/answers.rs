@@ -2,9 +2,12 @@
 //!
 //! Must never: give one tenant's answer for another's key, or grow without bound.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Store, now_ms};
 use crate::problem::Problem;
 use bulkhead_core::scope::TenantScope;
+use std::sync::Arc;
 
 /// How long an answer is kept.
 pub(crate) const ANSWER_KEPT_MS: i64 = 24 * 3_600 * 1_000;
@@ -80,7 +83,15 @@ impl Store {
 
     /// Forgets all answers from before `before_ms`.
     pub(crate) async fn prune_answers(&self, before_ms: i64) -> Result<u64, Problem> {
-        let mut tx = self.begin_background().await?;
+        let mut gone = 0;
+        for (tenant, home) in self.all_homes().await? {
+            gone += unless_own(tenant.as_ref(), self.prune_answers_in(&home, before_ms).await)?.unwrap_or_default();
+        }
+        Ok(gone)
+    }
+
+    async fn prune_answers_in(&self, home: &Arc<Database>, before_ms: i64) -> Result<u64, Problem> {
+        let mut tx = self.begin_background_in(home).await?;
         let old = sqlx::query("DELETE FROM answers WHERE kept_ms < $1").bind(before_ms).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(old.rows_affected())

@@ -2,6 +2,8 @@
 //!
 //! Must never: leave a pipeline out of an assignment because it cannot be read: a worker would stop it.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Store, entries, stored, stored_json};
 use crate::policy::Fleet;
 use crate::problem::Problem;
@@ -10,6 +12,7 @@ use bulkhead_core::manifest::{PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Sums of the columns of `totals`, as SQL gives them.
 type Totals64 = (i64, i64, i64, i64, i64, i64);
@@ -20,10 +23,30 @@ type Told = (String, String, String, i64, String, i64, String, Option<String>, i
 type Initialised = BTreeMap<PipelineKey, BTreeMap<TopicName, BTreeSet<i32>>>;
 
 impl Store {
-    /// Every pipeline of every tenant, as of one generation.
+    /// Every pipeline of every tenant, as of one generation. Of a home of one's own that is away: what it said last.
     pub(crate) async fn assignment(&self, fleet: &Fleet) -> Result<Assignment, Problem> {
+        // The generation is read first, with the shared rows: what other homes then say may be newer, and never older.
+        let (generation, mut pipelines) = self.told_by(&self.shared, fleet).await?;
+        for (tenant, home) in self.own_homes().await? {
+            match unless_own(Some(&tenant), self.told_by(&home, fleet).await)? {
+                Some((_, told)) => {
+                    self.homes.told.lock().insert(tenant, told.clone());
+                    pipelines.extend(told);
+                }
+                None => {
+                    let last = self.homes.told.lock().get(&tenant).cloned();
+                    pipelines.extend(last.ok_or_else(|| Problem::database_away("a tenant's own, since the start"))?);
+                }
+            }
+        }
+        pipelines.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(Assignment { generation, pipelines })
+    }
+
+    /// What the tenants of one home run, and the generation there.
+    async fn told_by(&self, home: &Arc<Database>, fleet: &Fleet) -> Result<(u64, Vec<PipelineAssignment>), Problem> {
         // One read transaction, so that generation and rows belong together.
-        let mut tx = self.reading_fleet(fleet).await?;
+        let mut tx = self.reading_fleet(home, fleet).await?;
         let (generation,): (i64,) = sqlx::query_as("SELECT generation FROM generation").fetch_one(&mut *tx).await?;
         let rows: Vec<Told> = sqlx::query_as(
             "SELECT tenant, project, pipeline, revision, spec, CAST(paused AS INTEGER), incarnation, start_at, starts,
@@ -44,28 +67,9 @@ impl Store {
             let topics = initialised.entry(key(&tenant, &project, &pipeline)?).or_default();
             topics.entry(stored(&topic)?).or_default().insert(partition);
         }
-        let mut pipelines = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over) = row;
-            let key = key(&tenant, &project, &pipeline)?;
-            let mut spec: PipelineSpec = stored_json(&spec)?;
-            if let Some(start_at) = start_at {
-                let start: Start = stored(&start_at)?;
-                spec.inputs.iter_mut().for_each(|input| input.start = start);
-            }
-            pipelines.push(PipelineAssignment {
-                initialised: initialised.remove(&key).unwrap_or_default(),
-                secrets: stamps.of(&key, &spec),
-                key,
-                incarnation,
-                starts: starts.cast_unsigned(),
-                revision: revision.cast_unsigned(),
-                spec,
-                // Until its positions are forgotten, nobody may run it.
-                paused: paused != 0 || starting_over != 0,
-            });
-        }
-        Ok(Assignment { generation: generation.cast_unsigned(), pipelines })
+        let pipelines =
+            rows.into_iter().map(|row| told(row, &mut initialised, &stamps)).collect::<Result<_, Problem>>()?;
+        Ok((generation.cast_unsigned(), pipelines))
     }
 
     /// What a pipeline has done since it was made.
@@ -96,6 +100,27 @@ impl Store {
             fuel: row.5.cast_unsigned(),
         })
     }
+}
+
+fn told(row: Told, initialised: &mut Initialised, stamps: &entries::Stamps) -> Result<PipelineAssignment, Problem> {
+    let (tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over) = row;
+    let key = key(&tenant, &project, &pipeline)?;
+    let mut spec: PipelineSpec = stored_json(&spec)?;
+    if let Some(start_at) = start_at {
+        let start: Start = stored(&start_at)?;
+        spec.inputs.iter_mut().for_each(|input| input.start = start);
+    }
+    Ok(PipelineAssignment {
+        initialised: initialised.remove(&key).unwrap_or_default(),
+        secrets: stamps.of(&key, &spec),
+        key,
+        incarnation,
+        starts: starts.cast_unsigned(),
+        revision: revision.cast_unsigned(),
+        spec,
+        // Until its positions are forgotten, nobody may run it.
+        paused: paused != 0 || starting_over != 0,
+    })
 }
 
 fn key(tenant: &str, project: &str, pipeline: &str) -> Result<PipelineKey, Problem> {

@@ -39,13 +39,17 @@ pub(super) enum Kind {
 }
 
 /// Connections.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Database {
     pub(super) kind: Kind,
     pub(super) read: AnyPool,
     pub(super) write: AnyPool,
+    /// For the generation alone, so that who writes elsewhere and raises it does not wait for a connection that another such one holds.
+    pub(super) raise: AnyPool,
     /// PostgreSQL: where tables are looked for.
     pub(super) search_path: String,
+    /// Whether it is one tenant's own.
+    pub(super) own: bool,
 }
 
 impl Database {
@@ -92,7 +96,7 @@ async fn sqlite(file: &Path) -> Result<Database, OpenError> {
     })?;
     let read = pragmas(AnyPoolOptions::new().max_connections(READERS));
     let read = read.connect_with(address(file, "ro").map_err(unusable)?).await.map_err(unusable)?;
-    Ok(Database { kind: Kind::Sqlite, read, write, search_path: String::new() })
+    Ok(Database { kind: Kind::Sqlite, read, raise: write.clone(), write, search_path: String::new(), own: false })
 }
 
 /// The file as sqlx's driver wants it, in which some characters of a path mean something.

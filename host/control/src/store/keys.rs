@@ -2,6 +2,8 @@
 //!
 //! Must never: keep a key that is not wrapped, or leave a row of a tenant whose keys were shredded.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Store, Tx, entries, now_ms, stored};
 use crate::problem::Problem;
 use crate::sealing;
@@ -33,7 +35,8 @@ impl Store {
 
     /// Makes the key of a tenant that has none, and has the vault hold it: its records are sealed from the first on.
     pub(crate) async fn first_key(&self, tenant: &TenantId, vault: &Arc<Vault>) -> Result<(), Problem> {
-        let mut tx = self.begin_background().await?;
+        let home = self.home(tenant).await?;
+        let mut tx = self.begin_background_in(&home).await?;
         tx.turn_to(tenant).await?;
         let keys = open(&mut tx, tenant, vault).await?;
         tx.commit().await?;
@@ -48,7 +51,9 @@ impl Store {
             sqlx::query_as("SELECT tenant FROM tenants ORDER BY tenant").fetch_all(&mut *tx).await?;
         drop(tx);
         for (tenant,) in tenants {
-            self.first_key(&stored(&tenant)?, vault).await?;
+            let tenant: TenantId = stored(&tenant)?;
+            let own = self.home(&tenant).await?.own.then_some(&tenant);
+            unless_own(own, self.first_key(&tenant, vault).await)?;
         }
         Ok(())
     }
@@ -95,7 +100,8 @@ impl Store {
         let mut done = 0;
         for (tenant, key) in self.all_keys().await? {
             let Some(again) = sealing::rewrap(vault, tenant.clone(), key.clone()).await? else { continue };
-            let mut tx = self.begin_background().await?;
+            let home = self.home(&tenant).await?;
+            let mut tx = self.begin_background_in(&home).await?;
             tx.turn_to(&tenant).await?;
             replace(&mut tx, &tenant, &key, &again).await?;
             tx.commit().await?;
@@ -104,8 +110,17 @@ impl Store {
         Ok(done)
     }
 
+    /// Of every home: the previous master key is needed until all are wrapped again, so one that is away is an error here.
     async fn all_keys(&self) -> Result<Vec<(TenantId, WrappedKey)>, Problem> {
-        let mut tx = self.reading_background().await?;
+        let mut keys = Vec::new();
+        for (_, home) in self.all_homes().await? {
+            keys.extend(self.keys_in(&home).await?);
+        }
+        Ok(keys)
+    }
+
+    async fn keys_in(&self, home: &Arc<Database>) -> Result<Vec<(TenantId, WrappedKey)>, Problem> {
+        let mut tx = self.reading_background_in(home).await?;
         let rows: Vec<(String, i64, String)> =
             sqlx::query_as("SELECT tenant, version, wrapped FROM tenant_keys ORDER BY tenant, version")
                 .fetch_all(&mut *tx)

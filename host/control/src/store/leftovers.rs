@@ -2,10 +2,13 @@
 //!
 //! Must never: forget a note whose work may not have been done.
 
-use super::{Store, now_ms, stored};
+use super::database::Database;
+use super::homes::unless_own;
+use super::{MetadataPlacement, Store, now_ms, stored};
 use crate::problem::Problem;
 use bulkhead_core::name::{PipelineName, ProjectId, TenantId};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
+use std::sync::Arc;
 
 /// Work that a deletion left.
 #[derive(Debug, Clone)]
@@ -75,7 +78,15 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn leftovers(&self) -> Result<Vec<Leftover>, Problem> {
-        let mut tx = self.reading_background().await?;
+        let mut left = Vec::new();
+        for (tenant, home) in self.all_homes().await? {
+            left.extend(unless_own(tenant.as_ref(), self.leftovers_in(&home).await)?.unwrap_or_default());
+        }
+        Ok(left)
+    }
+
+    async fn leftovers_in(&self, home: &Arc<Database>) -> Result<Vec<Leftover>, Problem> {
+        let mut tx = self.reading_background_in(home).await?;
         let rows: Vec<Note> = sqlx::query_as(
             "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
              ORDER BY kind, since_ms LIMIT $1",
@@ -119,6 +130,9 @@ impl Store {
 
     /// Strikes a note whose work is done.
     pub(crate) async fn strike(&self, leftover: &Leftover) -> Result<(), Problem> {
+        if let Leftover::Tenant(scope) = leftover {
+            self.drop_home(scope.tenant(), self.left_placement(scope).await?).await?;
+        }
         let mut tx = self.begin(leftover.scope()).await?;
         match leftover {
             Leftover::Pipeline(gone) | Leftover::Staged(gone) => {
@@ -147,11 +161,32 @@ impl Store {
         Ok(())
     }
 
+    /// Where the metadata of a deleted tenant was.
+    async fn left_placement(&self, scope: &TenantScope) -> Result<MetadataPlacement, Problem> {
+        let mut tx = self.reading_registered(scope).await?;
+        let row: Option<(String,)> = sqlx::query_as(
+            "SELECT incarnation FROM leftovers WHERE tenant = $1 AND kind = 'tenant' AND incarnation <> ''",
+        )
+        .bind(scope.tenant().as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+        Ok(row.map(|(placement,)| stored(&placement)).transpose()?.unwrap_or_default())
+    }
+
     /// Folds the counters of boots that have said nothing since `before_ms`, and that a later boot of the same worker has followed,
     /// into one row a pipeline, so that rows do not pile up. A boot that was not followed may come back after any silence, and
     /// what it then says includes what it said before.
     pub(crate) async fn fold_totals(&self, before_ms: i64) -> Result<u64, Problem> {
-        let mut tx = self.begin_background().await?;
+        let mut gone = 0;
+        for (tenant, home) in self.all_homes().await? {
+            let pruned = self.fold_totals_in(&home, before_ms).await;
+            gone += unless_own(tenant.as_ref(), pruned)?.unwrap_or_default();
+        }
+        Ok(gone)
+    }
+
+    async fn fold_totals_in(&self, home: &Arc<Database>, before_ms: i64) -> Result<u64, Problem> {
+        let mut tx = self.begin_background_in(home).await?;
         sqlx::query(
             "INSERT INTO totals (tenant, project, pipeline, worker, boot, records_in, records_out, bytes_in, bytes_out,
                                  dead_letters, fuel, updated_ms)

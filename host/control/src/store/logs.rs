@@ -2,6 +2,8 @@
 //!
 //! Must never: keep a line of a pipeline that its tenant does not have, or let one tenant's lines push out another's.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Page, Store, Tx};
 use crate::policy::Fleet;
 use crate::problem::Problem;
@@ -10,6 +12,7 @@ use bulkhead_core::name::{ProjectId, TenantId};
 use bulkhead_core::scope::TenantScope;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a line counts beside its message.
 const LINE_BYTES: usize = 100;
@@ -66,8 +69,25 @@ impl Store {
         for line in lines {
             of_tenants.entry(&line.key.tenant).or_default().push(line);
         }
-        let mut tx = self.begin_fleet(fleet).await?;
-        for (tenant, lines) in of_tenants {
+        for (home, tenants) in self.by_home(of_tenants).await? {
+            let own = tenants.keys().next().filter(|_| home.own).map(|tenant| (*tenant).clone());
+            let added = self.add_lines_in(&home, fleet, worker, tenants, bound).await;
+            // Lines for metadata that is away are lost, as those of a worker that dies are.
+            unless_own(own.as_ref(), added)?;
+        }
+        Ok(())
+    }
+
+    async fn add_lines_in(
+        &self,
+        home: &Arc<Database>,
+        fleet: &Fleet,
+        worker: &str,
+        tenants: BTreeMap<&TenantId, Vec<&LogLine>>,
+        bound: LogBound,
+    ) -> Result<(), Problem> {
+        let mut tx = self.begin_fleet(home, fleet).await?;
+        for (tenant, lines) in tenants {
             tx.turn_to(tenant).await?;
             add(&mut tx, worker, tenant, &lines, bound).await?;
         }
@@ -115,7 +135,16 @@ impl Store {
 
     /// Deletes lines older than `before_ms`, and counts again what is left.
     pub(crate) async fn prune_lines(&self, before_ms: i64) -> Result<u64, Problem> {
-        let mut tx = self.begin_background().await?;
+        let mut gone = 0;
+        for (tenant, home) in self.all_homes().await? {
+            let pruned = self.prune_lines_in(&home, before_ms).await;
+            gone += unless_own(tenant.as_ref(), pruned)?.unwrap_or_default();
+        }
+        Ok(gone)
+    }
+
+    async fn prune_lines_in(&self, home: &Arc<Database>, before_ms: i64) -> Result<u64, Problem> {
+        let mut tx = self.begin_background_in(home).await?;
         let gone = sqlx::query("DELETE FROM log_lines WHERE at_ms < $1").bind(before_ms).execute(&mut *tx).await?;
         if gone.rows_affected() > 0 {
             sqlx::query(

@@ -13,10 +13,12 @@ mod database;
 mod dead_letters;
 mod deploy;
 mod entries;
+mod homes;
 mod keys;
 mod leftovers;
 mod logs;
 mod modules;
+mod owner;
 mod pipelines;
 mod postgres;
 mod projects;
@@ -35,12 +37,14 @@ pub(crate) use database::Place;
 pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
 pub(crate) use entries::{EntryAt, EntryRow, Kind, Put, Putting};
+pub(crate) use homes::MetadataPlacement;
 pub(crate) use keys::KeyRow;
 pub(crate) use leftovers::{Gone, Leftover};
 pub(crate) use logs::{LogBound, LogEntry, LogFilter};
 pub(crate) use modules::{ModuleRow, NewModule};
+pub(crate) use owner::migrate;
 pub(crate) use pipelines::PipelineRow;
-pub(crate) use postgres::{Access, is_away, migrate};
+pub(crate) use postgres::{Access, is_away};
 pub(crate) use projects::ProjectRow;
 pub(crate) use report::Reporter;
 pub(crate) use revisions::RevisionRow;
@@ -53,6 +57,8 @@ use crate::folder::OpenError;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
 use database::Database;
+use homes::{Homes, unless_own};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tx::{Tx, announce};
@@ -60,15 +66,21 @@ use tx::{Tx, announce};
 /// The metadata.
 #[derive(Debug)]
 pub(crate) struct Store {
-    database: Database,
+    /// Where the list of tenants is, the generation, and what most tenants have.
+    shared: Arc<Database>,
+    homes: Homes,
     generation: watch::Sender<u64>,
 }
 
 impl Store {
     /// Opens the database and brings its schema up to date.
     pub(crate) async fn open(place: &Place) -> Result<Self, OpenError> {
-        let database = Database::open(place).await?;
-        let store = Self { database, generation: watch::Sender::new(0) };
+        let shared = Arc::new(Database::open(place).await?);
+        let access = match place {
+            Place::Postgres(access) => Some(access.clone()),
+            Place::File(_) => None,
+        };
+        let store = Self { shared, homes: Homes::new(access), generation: watch::Sender::new(0) };
         store.hear().await.map_err(|problem| {
             OpenError::new(
                 Code::ConfigInvalid,
@@ -91,6 +103,30 @@ impl Store {
         Ok(())
     }
 
+    /// Announces a change in a home of a tenant's own whose generation a crash kept from being made known.
+    pub(crate) async fn settle(&self) -> Result<(), Problem> {
+        for (tenant, home) in self.own_homes().await? {
+            unless_own(Some(&tenant), self.settle_home(&home).await)?;
+        }
+        Ok(())
+    }
+
+    async fn settle_home(&self, home: &Arc<Database>) -> Result<(), Problem> {
+        let mut tx = self.reading_background_in(home).await?;
+        let (noted,): (i64,) = sqlx::query_as("SELECT generation FROM generation").fetch_one(&mut *tx).await?;
+        drop(tx);
+        if noted.cast_unsigned() > *self.generation.borrow() {
+            let mut tx = self.begin_background().await?;
+            sqlx::query("UPDATE generation SET generation = generation + 1 WHERE one = 1 AND generation < $1")
+                .bind(noted)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            self.hear().await?;
+        }
+        Ok(())
+    }
+
     /// Tells of every change that workers must hear of.
     pub(crate) fn generations(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
@@ -98,7 +134,7 @@ impl Store {
 
     /// Waits for running statements and closes the files.
     pub(crate) async fn close(&self) {
-        self.database.close().await;
+        self.shared.close().await;
     }
 }
 

@@ -5,12 +5,13 @@
 //! whether its role is such, and whether every table with a tenant has row-level security, before it takes a request.
 //! Must never: run as a role that row-level security does not bind, or show a password.
 
-use super::database::{Database, Kind, schema_code};
+use super::database::{Database, Kind};
 use crate::folder::OpenError;
 use bulkhead_core::code::Code;
+use bulkhead_core::scope::MetadataHome;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AnyConnection, ConnectOptions, Connection};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -22,18 +23,23 @@ pub(super) const SCHEMA: &str = "bulkhead";
 const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
 /// What a connection begins with: waits for a lock end, and a process that hangs does not keep one.
 const SESSION: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'";
+/// Connections that only raise the generation.
+const RAISING_CONNECTIONS: u32 = 2;
+/// Connections to one tenant's own database at most, and how long an idle one is kept: a server has many such tenants.
+const OWN_CONNECTIONS_MAX: u32 = 4;
+const OWN_IDLE: Duration = Duration::from_secs(60);
 /// Milliseconds between two tries to reach a database that is away at the start.
 const RETRY_MS: u64 = 500;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// How PostgreSQL is reached.
 #[derive(Clone)]
 pub(crate) struct Access {
     server: AnyConnectOptions,
-    owner: Option<AnyConnectOptions>,
+    pub(super) owner: Option<AnyConnectOptions>,
     /// How long a start waits for a database that is away.
-    wait: Duration,
+    pub(super) wait: Duration,
     /// Connections at most.
     connections_max: u32,
 }
@@ -67,9 +73,40 @@ impl Access {
         Ok(Self { server, owner, wait, connections_max })
     }
 
-    fn role(&self) -> &str {
+    pub(super) fn role(&self) -> &str {
         self.server.database_url.username()
     }
+
+    /// The name of the database that all tenants share.
+    pub(super) fn database(&self) -> &str {
+        self.server.database_url.path().trim_start_matches('/')
+    }
+
+    /// Whether homes can be made and dropped.
+    pub(super) fn has_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Connections to a tenant's own database.
+    pub(super) fn own_database(&self, name: &MetadataHome) -> Database {
+        let mut options = self.server.clone();
+        options.database_url.set_path(name.as_str());
+        let pool = pool(OWN_CONNECTIONS_MAX).min_connections(0).idle_timeout(OWN_IDLE).connect_lazy_with(options);
+        let (read, write, raise) = (pool.clone(), pool.clone(), pool);
+        Database { kind: Kind::Postgres, read, write, raise, search_path: search_path(SCHEMA), own: true }
+    }
+}
+
+/// Connections of a server, not yet made.
+fn pool(connections_max: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(connections_max).acquire_timeout(ACQUIRE_TIME_MAX).after_connect(
+        |connection, _| Box::pin(async move { sqlx::raw_sql(SESSION).execute(&mut *connection).await.map(drop) }),
+    )
+}
+
+/// Where tables of this schema are looked for. Nobody's temporary table stands before them.
+pub(super) fn search_path(schema: &str) -> String {
+    format!("{}, pg_temp", quoted(schema))
 }
 
 fn address(file: &Path) -> Result<AnyConnectOptions, OpenError> {
@@ -100,64 +137,24 @@ fn address(file: &Path) -> Result<AnyConnectOptions, OpenError> {
 /// Opens the connections of a server, once its role and the schema are as they must be.
 pub(super) async fn open(access: &Access) -> Result<Database, OpenError> {
     if access.owner.is_some() {
-        migrate(access).await?;
+        super::owner::migrate(access).await?;
     }
-    let search_path = format!("{SCHEMA}, pg_temp");
     let mut connection = connect(&access.server, access.wait).await?;
     check(&mut connection, access.role()).await?;
     let _closed = connection.close().await;
-    let pool = AnyPoolOptions::new()
-        .max_connections(access.connections_max)
-        .acquire_timeout(ACQUIRE_TIME_MAX)
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(SESSION).execute(&mut *connection).await.map(drop) })
-        })
-        .connect_lazy_with(access.server.clone());
-    Ok(Database { kind: Kind::Postgres, read: pool.clone(), write: pool, search_path })
-}
-
-/// Makes or changes the tables as their owner, and gives the server's role what it needs.
-///
-/// # Errors
-/// [`Code::ConfigInvalid`] where no owner is given; [`Code::SchemaNewer`]; [`Code::DatabaseAway`]; [`Code::DatabaseRefused`].
-pub(crate) async fn migrate(access: &Access) -> Result<(), OpenError> {
-    sqlx::any::install_default_drivers();
-    let Some(owner) = &access.owner else {
-        return Err(OpenError::new(Code::ConfigInvalid, "give the tables' owner too: --database-owner-url-file"));
-    };
-    let mut connection = connect(owner, access.wait).await?;
-    let done = prepare(&mut connection, SCHEMA, access.role()).await;
-    let _closed = connection.close().await;
-    done
-}
-
-async fn prepare(connection: &mut AnyConnection, schema: &str, role: &str) -> Result<(), OpenError> {
-    let failed = |error: sqlx::Error| refused("the tables' owner could not prepare the schema", error);
-    let (schema, role) = (quoted(schema), quoted(role));
-    let enter = format!("CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}, pg_temp");
-    sqlx::raw_sql(AssertSqlSafe(enter)).execute(&mut *connection).await.map_err(failed)?;
-    MIGRATIONS.run(&mut *connection).await.map_err(|error| {
-        OpenError::because(schema_code(&error), "cannot bring the metadata on PostgreSQL up to date", error)
-    })?;
-    let grant = format!(
-        "GRANT USAGE ON SCHEMA {schema} TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
-         REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM {role};
-         REVOKE INSERT, DELETE ON generation FROM {role};
-         REVOKE UPDATE, DELETE ON audit_lines, audit_checkpoints FROM {role};
-         REVOKE UPDATE ON audit_pruning FROM {role}"
-    );
-    sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut *connection).await.map_err(failed)?;
-    Ok(())
+    let write = pool(access.connections_max).connect_lazy_with(access.server.clone());
+    let raise = pool(RAISING_CONNECTIONS).connect_lazy_with(access.server.clone());
+    let search_path = search_path(SCHEMA);
+    Ok(Database { kind: Kind::Postgres, read: write.clone(), write, raise, search_path, own: false })
 }
 
 /// A name as SQL takes it, whatever its characters.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Connects; a database that is away, or starting, is tried again for a while.
-async fn connect(options: &AnyConnectOptions, wait: Duration) -> Result<AnyConnection, OpenError> {
+pub(super) async fn connect(options: &AnyConnectOptions, wait: Duration) -> Result<AnyConnection, OpenError> {
     let until = Instant::now() + wait;
     loop {
         let error = match options.connect().await {
@@ -176,7 +173,7 @@ async fn connect(options: &AnyConnectOptions, wait: Duration) -> Result<AnyConne
     }
 }
 
-fn refused(what: &str, error: sqlx::Error) -> OpenError {
+pub(super) fn refused(what: &str, error: sqlx::Error) -> OpenError {
     let code = if is_away(&error) { Code::DatabaseAway } else { Code::DatabaseRefused };
     OpenError::because(code, what, error)
 }
@@ -197,7 +194,7 @@ pub(crate) fn is_away(error: &sqlx::Error) -> bool {
 async fn check(connection: &mut AnyConnection, role: &str) -> Result<(), OpenError> {
     let failed = |error| refused("cannot look into the metadata on PostgreSQL", error);
     sqlx::query("SELECT set_config('search_path', $1, false)")
-        .bind(format!("{SCHEMA}, pg_temp"))
+        .bind(search_path(SCHEMA))
         .execute(&mut *connection)
         .await
         .map_err(failed)?;

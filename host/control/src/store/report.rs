@@ -4,12 +4,15 @@
 //! are the sum of its rows: a report that comes twice, or late, counts once.
 //! Must never: count a report about a deleted pipeline for a new one of its name.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Store, Tx, now_ms};
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{PipelineKey, PipelineReport, Totals};
 use bulkhead_core::name::TenantId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
@@ -19,19 +22,35 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl Store {
-    /// Merges what changed since the worker's last report.
+    /// Merges what changed since the worker's last report. Gives the tenants of whom nothing was merged, since their own metadata is away:
+    /// that has to be said again.
     pub(crate) async fn merge_report(
         &self,
         fleet: &Fleet,
         reporter: Reporter<'_>,
         changed: &[&PipelineReport],
-    ) -> Result<(), Problem> {
-        if changed.is_empty() {
-            return Ok(());
+    ) -> Result<BTreeSet<TenantId>, Problem> {
+        let mut away = BTreeSet::new();
+        for (home, tenants) in self.by_home(by_tenant(changed)).await? {
+            let own = tenants.keys().next().filter(|_| home.own).map(|tenant| (*tenant).clone());
+            let merged = self.merge_in(&home, fleet, reporter, tenants).await;
+            if unless_own(own.as_ref(), merged)?.is_none() {
+                away.extend(own);
+            }
         }
-        let mut tx = self.begin_fleet(fleet).await?;
+        Ok(away)
+    }
+
+    async fn merge_in(
+        &self,
+        home: &Arc<Database>,
+        fleet: &Fleet,
+        reporter: Reporter<'_>,
+        tenants: BTreeMap<&TenantId, Vec<&PipelineReport>>,
+    ) -> Result<(), Problem> {
+        let mut tx = self.begin_fleet(home, fleet).await?;
         let mut initialised = 0;
-        for (tenant, reports) in by_tenant(changed) {
+        for (tenant, reports) in tenants {
             tx.turn_to(tenant).await?;
             for report in reports {
                 let Some(starts) = starts_of(&mut tx, report).await? else { continue };

@@ -5,10 +5,13 @@
 //! these repeats the step before, which changes nothing.
 //! Must never: let it run between the first step and the last.
 
+use super::database::Database;
+use super::homes::unless_own;
 use super::{Store, stored};
 use crate::problem::Problem;
 use bulkhead_core::name::{PipelineName, ProjectId, TenantId};
 use bulkhead_core::scope::TenantScope;
+use std::sync::Arc;
 
 /// Pipelines looked at in one pass.
 const PASS_MAX: u32 = 1_000;
@@ -29,7 +32,15 @@ impl Store {
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
     pub(crate) async fn starting_over(&self) -> Result<Vec<StartOver>, Problem> {
-        let mut tx = self.reading_background().await?;
+        let mut found = Vec::new();
+        for (tenant, home) in self.all_homes().await? {
+            found.extend(unless_own(tenant.as_ref(), self.starting_over_in(&home).await)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn starting_over_in(&self, home: &Arc<Database>) -> Result<Vec<StartOver>, Problem> {
+        let mut tx = self.reading_background_in(home).await?;
         let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
             "SELECT tenant, project, pipeline, told_generation FROM pipelines WHERE starting_over LIMIT $1",
         )

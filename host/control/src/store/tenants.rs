@@ -2,7 +2,7 @@
 //!
 //! Must never: use a tenant's name again while something of an earlier tenant of that name is left in the log or the object store.
 
-use super::{Page, Store, now_ms};
+use super::{MetadataPlacement, Page, Store, Tx, now_ms, stored};
 use crate::policy::Platform;
 use crate::problem::Problem;
 use bulkhead_core::name::{ProjectId, TenantId};
@@ -16,60 +16,70 @@ pub(crate) const DEFAULT_PROJECT: &str = "default";
 pub(crate) struct TenantRow {
     pub(crate) tenant: String,
     pub(crate) created_ms: i64,
+    pub(crate) placement: MetadataPlacement,
 }
 
 impl Store {
-    /// Makes a tenant and its `default` project.
-    pub(crate) async fn create_tenant(&self, platform: &Platform, tenant: &TenantId) -> Result<TenantRow, Problem> {
+    /// Makes a tenant, a home for its metadata, and its `default` project.
+    pub(crate) async fn create_tenant(
+        &self,
+        platform: &Platform,
+        tenant: &TenantId,
+        placement: MetadataPlacement,
+    ) -> Result<TenantRow, Problem> {
+        self.need_owner(placement)?;
         let mut tx = self.begin_platform(platform).await?;
         tx.turn_to(tenant).await?;
-        let leftover: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM leftovers WHERE tenant = $1 LIMIT 1")
-            .bind(tenant.as_str())
-            .fetch_optional(&mut *tx)
-            .await?;
-        if leftover.is_some() {
-            let detail = format!("a tenant `{tenant}` is still being deleted; try again in a few seconds");
-            return Err(Problem::conflict(detail));
-        }
+        refuse_left(&mut tx, tenant).await?;
         let created_ms = now_ms();
-        let made = sqlx::query("INSERT INTO tenants (tenant, created_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(tenant.as_str())
-            .bind(created_ms)
-            .execute(&mut *tx)
-            .await?;
-        if made.rows_affected() == 0 {
-            return Err(Problem::conflict(format!("there is a tenant `{tenant}` already; choose another name")));
+        insert(&mut tx, tenant, created_ms, placement).await?;
+        if placement == MetadataPlacement::Shared {
+            begin_with_default(&mut tx, tenant, created_ms).await?;
+        } else {
+            // Of a crash before the end, a home stays that nobody knows; the next creation of this name drops it.
+            let home = self.make_home(tenant, placement).await?;
+            let mut own = self.begin_platform_in(&home, platform).await?;
+            own.turn_to(tenant).await?;
+            insert(&mut own, tenant, created_ms, placement).await?;
+            begin_with_default(&mut own, tenant, created_ms).await?;
+            own.commit().await?;
         }
-        sqlx::query("INSERT INTO projects (tenant, project, created_ms) VALUES ($1, $2, $3)")
-            .bind(tenant.as_str())
-            .bind(DEFAULT_PROJECT)
-            .bind(created_ms)
-            .execute(&mut *tx)
-            .await?;
         tx.commit().await?;
-        Ok(TenantRow { tenant: tenant.to_string(), created_ms })
+        self.homes.learn(tenant, Some(placement));
+        Ok(TenantRow { tenant: tenant.to_string(), created_ms, placement })
     }
 
     /// Tenants by name.
     pub(crate) async fn list_tenants(&self, platform: &Platform, page: &Page) -> Result<Vec<TenantRow>, Problem> {
         let mut tx = self.reading_platform(platform).await?;
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT tenant, created_ms FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2")
-                .bind(&page.after)
-                .bind(i64::from(page.limit))
-                .fetch_all(&mut *tx)
-                .await?;
-        Ok(rows.into_iter().map(|(tenant, created_ms)| TenantRow { tenant, created_ms }).collect())
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT tenant, created_ms, metadata FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2",
+        )
+        .bind(&page.after)
+        .bind(i64::from(page.limit))
+        .fetch_all(&mut *tx)
+        .await?;
+        let row = |(tenant, created_ms, placement): (String, i64, String)| {
+            Ok(TenantRow { tenant, created_ms, placement: stored(&placement)? })
+        };
+        rows.into_iter().map(row).collect()
     }
 
     /// When a tenant was made; `None` where there is none. For the policy, which has no scope yet.
     pub(crate) async fn tenant_born_ms(&self, tenant: &TenantId) -> Result<Option<i64>, Problem> {
+        let found = self.registered(tenant).await?;
+        self.homes.learn(tenant, found.map(|(_, placement)| placement));
+        Ok(found.map(|(created_ms, _)| created_ms))
+    }
+
+    /// When a tenant was made, and where its metadata is, as the list of tenants says.
+    pub(crate) async fn registered(&self, tenant: &TenantId) -> Result<Option<(i64, MetadataPlacement)>, Problem> {
         let mut tx = self.reading_to_decide(tenant).await?;
-        let row: Option<(i64,)> = sqlx::query_as("SELECT created_ms FROM tenants WHERE tenant = $1")
+        let row: Option<(i64, String)> = sqlx::query_as("SELECT created_ms, metadata FROM tenants WHERE tenant = $1")
             .bind(tenant.as_str())
             .fetch_optional(&mut *tx)
             .await?;
-        Ok(row.map(|(created_ms,)| created_ms))
+        row.map(|(created_ms, placement)| Ok((created_ms, stored(&placement)?))).transpose()
     }
 
     /// The tenant's projects by name.
@@ -93,26 +103,125 @@ impl Store {
         row.map(|_| ()).ok_or_else(|| Problem::not_found(format!("project `{project}`")))
     }
 
-    /// Deletes a tenant's rows at once and leaves notes to delete its groups, topics and objects.
+    /// Deletes a tenant's rows at once and leaves notes to delete its groups, topics and objects. A home of its own is left too, with a note
+    /// in the shared tables that says so, until the rest is gone.
     pub(crate) async fn delete_tenant(&self, scope: &TenantScope) -> Result<(), Problem> {
-        let tenant = scope.tenant().as_str();
-        let mut tx = self.begin(scope).await?;
+        let mut tx = self.begin_registered(scope).await?;
+        // Held until the end: what was under way there has ended, and is seen. Before the raise, as everybody does who writes there.
+        let mut own = if self.home(scope.tenant()).await?.own { Some(self.begin(scope).await?) } else { None };
         let told = tx.raise().await?;
-        for note in [
-            "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
-             SELECT tenant, 'group', project, pipeline, incarnation, $3, $2
-             FROM pipelines WHERE tenant = $1 ON CONFLICT DO NOTHING",
-            "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
-             SELECT tenant, 'tenant', '', '', '', $3, $2 FROM tenants WHERE tenant = $1 ON CONFLICT DO NOTHING",
-        ] {
-            sqlx::query(note).bind(tenant).bind(now_ms()).bind(told.cast_signed()).execute(&mut *tx).await?;
+        if let Some(own) = &mut own {
+            for (kind, project, pipeline, incarnation) in left_in_home(own, scope).await? {
+                note(&mut tx, scope, (&kind, &project, &pipeline, &incarnation), told).await?;
+            }
         }
-        let gone = sqlx::query("DELETE FROM tenants WHERE tenant = $1").bind(tenant).execute(&mut *tx).await?;
-        if gone.rows_affected() == 0 {
-            return Err(Problem::not_found("such tenant"));
+        for (project, pipeline, incarnation) in pipelines_of(&mut tx, scope).await? {
+            note(&mut tx, scope, ("group", &project, &pipeline, &incarnation), told).await?;
         }
+        let row: Option<(String,)> = sqlx::query_as("DELETE FROM tenants WHERE tenant = $1 RETURNING metadata")
+            .bind(scope.tenant().as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let (placement,) = row.ok_or_else(|| Problem::not_found("such tenant"))?;
+        note(&mut tx, scope, ("tenant", "", "", &placement), told).await?;
         Self::erase_audit(&mut tx, scope).await?;
-        self.commit_raised(tx).await?;
+        tx.commit().await?;
+        if let Some(mut own) = own {
+            // What a crash leaves here goes with the home.
+            empty(&mut own, scope).await?;
+            own.commit().await?;
+        }
+        self.homes.learn(scope.tenant(), None);
         Ok(())
     }
+}
+
+/// Deletes all that a home has of its tenant: its keys are no more from here on.
+async fn empty(own: &mut Tx, scope: &TenantScope) -> Result<(), Problem> {
+    Store::erase_audit(own, scope).await?;
+    for gone in ["DELETE FROM tenants WHERE tenant = $1", "DELETE FROM revisions WHERE tenant = $1"] {
+        sqlx::query(gone).bind(scope.tenant().as_str()).execute(&mut **own).await?;
+    }
+    Ok(())
+}
+
+async fn refuse_left(tx: &mut Tx, tenant: &TenantId) -> Result<(), Problem> {
+    let leftover: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM leftovers WHERE tenant = $1 LIMIT 1")
+        .bind(tenant.as_str())
+        .fetch_optional(&mut **tx)
+        .await?;
+    if leftover.is_some() {
+        let detail = format!("a tenant `{tenant}` is still being deleted; try again in a few seconds");
+        return Err(Problem::conflict(detail));
+    }
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, tenant: &TenantId, created_ms: i64, placement: MetadataPlacement) -> Result<(), Problem> {
+    let made =
+        sqlx::query("INSERT INTO tenants (tenant, created_ms, metadata) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(tenant.as_str())
+            .bind(created_ms)
+            .bind(placement.as_str())
+            .execute(&mut **tx)
+            .await?;
+    if made.rows_affected() == 0 {
+        return Err(Problem::conflict(format!("there is a tenant `{tenant}` already; choose another name")));
+    }
+    Ok(())
+}
+
+async fn begin_with_default(tx: &mut Tx, tenant: &TenantId, created_ms: i64) -> Result<(), Problem> {
+    sqlx::query("INSERT INTO projects (tenant, project, created_ms) VALUES ($1, $2, $3)")
+        .bind(tenant.as_str())
+        .bind(DEFAULT_PROJECT)
+        .bind(created_ms)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Project, name and making of each pipeline.
+async fn pipelines_of(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, String, String)>, Problem> {
+    Ok(sqlx::query_as("SELECT project, pipeline, incarnation FROM pipelines WHERE tenant = $1")
+        .bind(scope.tenant().as_str())
+        .fetch_all(&mut **tx)
+        .await?)
+}
+
+/// What a home of one's own leaves to do: its pipelines' groups, and the notes of those that were deleted before.
+async fn left_in_home(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, String, String, String)>, Problem> {
+    let mut left: Vec<(String, String, String, String)> =
+        sqlx::query_as("SELECT kind, project, pipeline, incarnation FROM leftovers WHERE tenant = $1")
+            .bind(scope.tenant().as_str())
+            .fetch_all(&mut **tx)
+            .await?;
+    let pipelines = pipelines_of(tx, scope).await?;
+    left.extend(
+        pipelines.into_iter().map(|(project, pipeline, making)| ("group".to_owned(), project, pipeline, making)),
+    );
+    Ok(left)
+}
+
+/// Notes what is to be done; of a tenant, the last field says where its metadata was.
+async fn note(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    (kind, project, pipeline, incarnation): (&str, &str, &str, &str),
+    told_generation: u64,
+) -> Result<(), Problem> {
+    sqlx::query(
+        "INSERT INTO leftovers (tenant, kind, project, pipeline, incarnation, told_generation, since_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    )
+    .bind(scope.tenant().as_str())
+    .bind(kind)
+    .bind(project)
+    .bind(pipeline)
+    .bind(incarnation)
+    .bind(told_generation.cast_signed())
+    .bind(now_ms())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

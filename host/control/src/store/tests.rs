@@ -56,7 +56,7 @@ impl Fixture {
 
     async fn of(place: Place, database: Option<ScratchDatabase>, dir: tempfile::TempDir) -> Self {
         let store = Store::open(&place).await.unwrap();
-        store.create_tenant(&Platform::for_test(), &key().tenant).await.unwrap();
+        store.create_tenant(&Platform::for_test(), &key().tenant, MetadataPlacement::Shared).await.unwrap();
         let scope = TenantScope::assume(key().tenant);
         let mut tx = store.begin(&scope).await.unwrap();
         sqlx::query(

@@ -6,19 +6,24 @@
 //! one writer. Must never: give a connection away that is about nobody, or leave out the tenant of a tenant's transaction.
 
 use super::Store;
-use super::database::Kind;
+use super::database::{Database, Kind};
 use crate::policy::{Fleet, Platform};
 use crate::problem::Problem;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use sqlx::{Any, AnyConnection, Transaction};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A transaction under way. It is undone where it is dropped. Queries run on `&mut *tx`.
 pub(crate) struct Tx {
     inner: Transaction<'static, Any>,
     kind: Kind,
+    /// Where the generation is, if this transaction is in a home of its tenant's own.
+    registry: Option<Arc<Database>>,
+    /// The transaction there that holds the generation, from its raise to the end.
+    holding: Option<Transaction<'static, Any>>,
     /// The generation that this transaction makes, once it has raised it.
     raised: Option<u64>,
     generation: watch::Sender<u64>,
@@ -79,59 +84,90 @@ fn begin(kind: Kind, reach: Reach, mode: Mode) -> &'static str {
 impl Store {
     /// Begins to write a tenant's rows.
     pub(super) async fn begin(&self, scope: &TenantScope) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Tenant, Some(scope.tenant()), Mode::Write).await
+        let home = self.home(scope.tenant()).await?;
+        self.open_tx(&home, Reach::Tenant, Some(scope.tenant()), Mode::Write).await
     }
 
     /// Begins to read a tenant's rows.
     pub(super) async fn reading(&self, scope: &TenantScope) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Tenant, Some(scope.tenant()), Mode::Read).await
+        let home = self.home(scope.tenant()).await?;
+        self.open_tx(&home, Reach::Tenant, Some(scope.tenant()), Mode::Read).await
+    }
+
+    /// Begins to write what the list of tenants says of one, and what its deletion leaves to do.
+    pub(super) async fn begin_registered(&self, scope: &TenantScope) -> Result<Tx, Problem> {
+        self.open_tx(&self.shared, Reach::Tenant, Some(scope.tenant()), Mode::Write).await
+    }
+
+    /// Begins to read the same.
+    pub(super) async fn reading_registered(&self, scope: &TenantScope) -> Result<Tx, Problem> {
+        self.reading_to_decide(scope.tenant()).await
     }
 
     /// Begins to write what is the platform's: the list of tenants.
-    pub(super) async fn begin_platform(&self, _: &Platform) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Platform, None, Mode::Write).await
+    pub(super) async fn begin_platform(&self, platform: &Platform) -> Result<Tx, Problem> {
+        self.begin_platform_in(&self.shared, platform).await
+    }
+
+    /// Begins to write a tenant's row in its home.
+    pub(super) async fn begin_platform_in(&self, home: &Arc<Database>, _: &Platform) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Platform, None, Mode::Write).await
     }
 
     /// Begins to read what is the platform's.
     pub(super) async fn reading_platform(&self, _: &Platform) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Platform, None, Mode::Read).await
+        self.open_tx(&self.shared, Reach::Platform, None, Mode::Read).await
     }
 
-    /// Begins to write what workers report: nobody's rows until [`Tx::turn_to`].
-    pub(super) async fn begin_fleet(&self, _: &Fleet) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Fleet, None, Mode::Write).await
+    /// Begins to write what workers report of the tenants in a home: nobody's rows until [`Tx::turn_to`].
+    pub(super) async fn begin_fleet(&self, home: &Arc<Database>, _: &Fleet) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Fleet, None, Mode::Write).await
     }
 
-    /// Begins to read what workers are to run.
-    pub(super) async fn reading_fleet(&self, _: &Fleet) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Fleet, None, Mode::Read).await
+    /// Begins to read what workers are to run of the tenants in a home.
+    pub(super) async fn reading_fleet(&self, home: &Arc<Database>, _: &Fleet) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Fleet, None, Mode::Read).await
     }
 
-    /// Begins to prune what grows. For what control does by itself, behind no request.
+    /// Begins to prune what grows in a home. For what control does by itself, behind no request.
+    pub(super) async fn begin_background_in(&self, home: &Arc<Database>) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Background, None, Mode::Write).await
+    }
+
+    /// Begins to look for what is left to do in a home. For what control does by itself, behind no request.
+    pub(super) async fn reading_background_in(&self, home: &Arc<Database>) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Background, None, Mode::Read).await
+    }
+
+    /// [`Store::begin_background_in`] where all share.
     pub(super) async fn begin_background(&self) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Background, None, Mode::Write).await
+        self.begin_background_in(&self.shared).await
     }
 
-    /// Begins to look for what is left to do. For what control does by itself, behind no request.
+    /// [`Store::reading_background_in`] where all share.
     pub(super) async fn reading_background(&self) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Background, None, Mode::Read).await
+        self.reading_background_in(&self.shared).await
     }
 
-    /// Begins to read what the policy has to know of a tenant before it can give a scope.
+    /// Begins to read what the policy has to know of a tenant before it can give a scope: what the list of tenants says.
     pub(super) async fn reading_to_decide(&self, tenant: &TenantId) -> Result<Tx, Problem> {
-        self.open_tx(Reach::Tenant, Some(tenant), Mode::Read).await
+        self.open_tx(&self.shared, Reach::Tenant, Some(tenant), Mode::Read).await
     }
 
     /// Begins to write down a decision: in the audit of this tenant, or in the platform's.
     pub(super) async fn begin_to_record(&self, tenant: Option<&TenantId>) -> Result<Tx, Problem> {
-        let reach = if tenant.is_some() { Reach::Tenant } else { Reach::Platform };
-        self.open_tx(reach, tenant, Mode::Write).await
+        match tenant {
+            Some(tenant) => self.open_tx(&self.home(tenant).await?, Reach::Tenant, Some(tenant), Mode::Write).await,
+            None => self.open_tx(&self.shared, Reach::Platform, None, Mode::Write).await,
+        }
     }
 
     /// Begins to read what was written down so.
     pub(super) async fn reading_recorded(&self, tenant: Option<&TenantId>) -> Result<Tx, Problem> {
-        let reach = if tenant.is_some() { Reach::Tenant } else { Reach::Platform };
-        self.open_tx(reach, tenant, Mode::Read).await
+        match tenant {
+            Some(tenant) => self.open_tx(&self.home(tenant).await?, Reach::Tenant, Some(tenant), Mode::Read).await,
+            None => self.open_tx(&self.shared, Reach::Platform, None, Mode::Read).await,
+        }
     }
 
     /// Ends a transaction whose change workers must hear of.
@@ -141,15 +177,21 @@ impl Store {
         Ok(generation)
     }
 
-    async fn open_tx(&self, reach: Reach, tenant: Option<&TenantId>, mode: Mode) -> Result<Tx, Problem> {
-        let database = &self.database;
-        let pool = if mode == Mode::Write { &database.write } else { &database.read };
-        let inner =
-            pool.begin_with(begin(database.kind, reach, mode)).await.map_err(|error| database.problem(error))?;
-        let mut tx = Tx { inner, kind: database.kind, raised: None, generation: self.generation.clone() };
-        if database.kind == Kind::Postgres {
+    async fn open_tx(
+        &self,
+        home: &Arc<Database>,
+        reach: Reach,
+        tenant: Option<&TenantId>,
+        mode: Mode,
+    ) -> Result<Tx, Problem> {
+        let pool = if mode == Mode::Write { &home.write } else { &home.read };
+        let inner = pool.begin_with(begin(home.kind, reach, mode)).await.map_err(|error| home.problem(error))?;
+        let registry = home.own.then(|| Arc::clone(&self.shared));
+        let generation = self.generation.clone();
+        let mut tx = Tx { inner, kind: home.kind, registry, holding: None, raised: None, generation };
+        if home.kind == Kind::Postgres {
             sqlx::query("SELECT set_config('search_path', $1, true), set_config('bulkhead.reach', $2, true)")
-                .bind(&database.search_path)
+                .bind(&home.search_path)
                 .bind(reach.as_str())
                 .execute(&mut *tx)
                 .await?;
@@ -190,15 +232,30 @@ impl Tx {
     }
 
     /// Raises the generation, once a transaction, and says what it will be. Nobody else raises it before this transaction has ended, so who
-    /// knows a generation has seen every change up to it.
+    /// knows a generation has seen every change up to it: a home of one's own ends before the generation does, and notes it, so that one which
+    /// a crash kept from being made known is found (`Store::settle`).
     pub(super) async fn raise(&mut self) -> Result<u64, Problem> {
         if let Some(raised) = self.raised {
             return Ok(raised);
         }
-        let (generation,): (i64,) =
-            sqlx::query_as("UPDATE generation SET generation = generation + 1 WHERE one = 1 RETURNING generation")
-                .fetch_one(&mut **self)
-                .await?;
+        let generation = match &self.registry {
+            None => raised_in(&mut self.inner).await?,
+            Some(registry) => {
+                let statement = begin(Kind::Postgres, Reach::Tenant, Mode::Write);
+                let mut shared = registry.raise.begin_with(statement).await.map_err(|error| registry.problem(error))?;
+                sqlx::query("SELECT set_config('search_path', $1, true)")
+                    .bind(&registry.search_path)
+                    .execute(&mut *shared)
+                    .await?;
+                let generation = raised_in(&mut shared).await?;
+                self.holding = Some(shared);
+                sqlx::query("UPDATE generation SET generation = $1 WHERE one = 1")
+                    .bind(generation)
+                    .execute(&mut *self.inner)
+                    .await?;
+                generation
+            }
+        };
         let generation = generation.cast_unsigned();
         self.raised = Some(generation);
         Ok(generation)
@@ -207,11 +264,22 @@ impl Tx {
     /// Ends the transaction and, where it raised the generation, announces that.
     pub(super) async fn commit(self) -> Result<(), Problem> {
         self.inner.commit().await?;
+        if let Some(holding) = self.holding {
+            holding.commit().await?;
+        }
         if let Some(raised) = self.raised {
             announce(&self.generation, raised);
         }
         Ok(())
     }
+}
+
+async fn raised_in(tx: &mut Transaction<'static, Any>) -> Result<i64, Problem> {
+    let (generation,): (i64,) =
+        sqlx::query_as("UPDATE generation SET generation = generation + 1 WHERE one = 1 RETURNING generation")
+            .fetch_one(&mut **tx)
+            .await?;
+    Ok(generation)
 }
 
 /// Makes a generation known, unless a newer one is.

@@ -26,7 +26,7 @@ async fn two_tenants(connections: u32) -> (ScratchDatabase, Store, TenantScope, 
     let store = Store::open(&Place::Postgres(access(&database, connections))).await.unwrap();
     let scopes = ["acme", "globex"].map(|name| TenantScope::assume(name.parse::<TenantId>().unwrap()));
     for scope in &scopes {
-        store.create_tenant(&Platform::for_test(), scope.tenant()).await.unwrap();
+        store.create_tenant(&Platform::for_test(), scope.tenant(), MetadataPlacement::Shared).await.unwrap();
     }
     let [acme, globex] = scopes;
     (database, store, acme, globex)
@@ -110,7 +110,7 @@ async fn each_reach_is_as_narrow_as_what_it_is_for() {
     let mut tx = store.begin_platform(&Platform::for_test()).await.unwrap();
     assert_eq!(count(&mut tx, "SELECT COUNT(*) FROM tenants").await, 2);
     assert_eq!(count(&mut tx, "SELECT COUNT(*) FROM projects").await, 0, "the platform looks into no tenant");
-    let mut tx = store.begin_fleet(&Fleet::for_test()).await.unwrap();
+    let mut tx = store.begin_fleet(&store.shared, &Fleet::for_test()).await.unwrap();
     assert_eq!(count(&mut tx, "SELECT COUNT(*) FROM tenants").await, 0);
     assert_eq!(count(&mut tx, "SELECT COUNT(*) FROM projects").await, 0, "workers are told pipelines and no more");
     let mut tx = store.begin_background().await.unwrap();
@@ -155,7 +155,7 @@ async fn a_pooled_connection_carries_no_tenant_to_the_next() {
         } else {
             drop(tx);
         }
-        let mut tx = store.begin_fleet(&Fleet::for_test()).await.unwrap();
+        let mut tx = store.begin_fleet(&store.shared, &Fleet::for_test()).await.unwrap();
         assert_eq!(count(&mut tx, "SELECT COUNT(*) FROM projects").await, 0);
         let (left,): (String,) = sqlx::query_as("SELECT COALESCE(current_setting('bulkhead.tenant', TRUE), '')")
             .fetch_one(&mut *tx)

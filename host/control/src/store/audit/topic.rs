@@ -3,10 +3,13 @@
 //! Must never: move the position past a line that the topic does not have.
 
 use crate::problem::Problem;
+use crate::store::database::Database;
+use crate::store::homes::unless_own;
 use crate::store::{Store, now_ms, stored};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{TenantId, TopicName};
 use bulkhead_core::scope::TenantScope;
+use std::sync::Arc;
 
 /// Where a tenant's lines go.
 #[derive(Debug, Clone)]
@@ -31,7 +34,15 @@ impl Store {
     /// # Ambient authority
     /// As [`Store::audit_chains`].
     pub(crate) async fn audit_topics(&self) -> Result<Vec<AuditTopic>, Problem> {
-        let mut tx = self.reading_background().await?;
+        let mut found = Vec::new();
+        for (tenant, home) in self.all_homes().await? {
+            found.extend(unless_own(tenant.as_ref(), self.audit_topics_in(&home).await)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn audit_topics_in(&self, home: &Arc<Database>) -> Result<Vec<AuditTopic>, Problem> {
+        let mut tx = self.reading_background_in(home).await?;
         let rows: Vec<Row> = sqlx::query_as("SELECT tenant, topic, chain, seq, code, since_ms FROM audit_topics")
             .fetch_all(&mut *tx)
             .await?;
