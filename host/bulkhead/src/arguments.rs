@@ -106,9 +106,17 @@ pub(crate) struct DatabaseArguments {
     /// Seconds that a start waits for PostgreSQL
     #[arg(long, default_value_t = 60, env = "BULKHEAD_DATABASE_WAIT_S")]
     pub(crate) database_wait_s: u64,
+    /// Where a new tenant's metadata is to live that names no place: shared, schema or database
+    #[arg(long, value_name = "PLACE", value_parser = placement, default_value = "shared", env = "BULKHEAD_METADATA_PLACEMENT")]
+    pub(crate) metadata_placement: bulkhead_control::MetadataPlacement,
     /// Connections to PostgreSQL at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=1000), env = "BULKHEAD_DATABASE_CONNECTIONS_MAX")]
     pub(crate) database_connections_max: u32,
+}
+
+/// A placement as it is written.
+fn placement(text: &str) -> Result<bulkhead_control::MetadataPlacement, &'static str> {
+    text.parse()
 }
 
 /// See [`Command::Database`].

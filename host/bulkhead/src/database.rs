@@ -26,6 +26,7 @@ pub(crate) fn config(data_dir: &Path, arguments: &DatabaseArguments) -> ControlC
         database_url_file: arguments.database_url_file.clone(),
         database_owner_url_file: arguments.database_owner_url_file.clone(),
         database_wait: Duration::from_secs(arguments.database_wait_s),
+        metadata_placement: arguments.metadata_placement,
         database_connections_max: arguments.database_connections_max,
         ..ControlConfig::new(data_dir)
     }

@@ -3,6 +3,7 @@
 //! Must never: be read after the start from anywhere else, or hold a secret: a master key is named by its place.
 
 use crate::peer::Network;
+use crate::store::MetadataPlacement;
 use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
 use bulkhead_vault::MasterKeySource;
@@ -27,6 +28,8 @@ pub struct ControlConfig {
     pub master_key: MasterKeySource,
     /// Where the one before it is, while it is rotated: what it wrapped still opens, and is wrapped again in the background.
     pub master_key_previous: Option<MasterKeySource>,
+    /// Where a new tenant's metadata is to live that names no place. Default shared tables.
+    pub metadata_placement: MetadataPlacement,
     /// The `iss` of tokens. Default `bulkhead`.
     pub issuer: String,
     /// The `aud` of tokens; a token for another audience is refused. Default `bulkhead`.
@@ -125,6 +128,7 @@ impl ControlConfig {
             database_connections_max: 20,
             master_key: MasterKeySource::default(),
             master_key_previous: None,
+            metadata_placement: MetadataPlacement::Shared,
             issuer: "bulkhead".to_owned(),
             audience: "bulkhead".to_owned(),
             embedded_issuer: true,

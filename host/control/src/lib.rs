@@ -42,6 +42,7 @@ pub use control::{Control, migrate_database};
 pub use folder::OpenError;
 pub use patient::{Connection, Patient};
 pub use peer::{Network, NoNetwork, Peer};
+pub use store::MetadataPlacement;
 pub use token::{
     Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,
 };

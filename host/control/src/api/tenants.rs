@@ -44,15 +44,21 @@ pub(super) struct NewTenant {
     name: TenantId,
     /// Where what is kept of it is to live; by default where all tenants' is.
     #[serde(default)]
-    placement: Placement,
+    placement: WantedPlacement,
+}
+
+/// Where a tenant is to live, by layer.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedPlacement {
+    /// Metadata: `shared` tables, a `schema` or a `database` of its own; by default what the operator chose. The last two need PostgreSQL.
+    metadata: Option<MetadataPlacement>,
 }
 
 /// Where a tenant lives, by layer.
-#[derive(Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Placement {
-    /// Metadata: `shared` tables, a `schema` or a `database` of its own. The last two need PostgreSQL.
-    #[serde(default)]
+    /// Metadata: `shared` tables, a `schema` or a `database` of its own.
     metadata: MetadataPlacement,
 }
 
@@ -61,7 +67,8 @@ pub(super) async fn create(
     State(app): State<App>,
     Form(new): Form<NewTenant>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let row = permit.store().create_tenant(permit.reach(), &new.name, new.placement.metadata).await?;
+    let placement = new.placement.metadata.unwrap_or(app.config().metadata_placement);
+    let row = permit.store().create_tenant(permit.reach(), &new.name, placement).await?;
     permit.store().first_key(&new.name, app.vault()).await?;
     let view = TenantView::of(row, Some(vec![DEFAULT_PROJECT.to_owned()]));
     Ok((StatusCode::CREATED, Json(json!(view))))

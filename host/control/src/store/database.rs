@@ -64,9 +64,10 @@ impl Database {
 
     /// What a request is told where no transaction could begin.
     pub(super) fn problem(&self, error: sqlx::Error) -> Problem {
-        match (self.kind, error) {
-            (Kind::Postgres, sqlx::Error::PoolTimedOut) => Problem::database_away("no connection in time"),
-            (_, error) => error.into(),
+        match self.kind {
+            // Nothing but the way there can keep a transaction from beginning.
+            Kind::Postgres => Problem::database_away(&error.to_string()),
+            Kind::Sqlite => error.into(),
         }
     }
 

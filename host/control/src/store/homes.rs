@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 /// Where a tenant's metadata is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum MetadataPlacement {
+pub enum MetadataPlacement {
     /// In the tables of all tenants, kept apart by row-level security.
     #[default]
     Shared,
@@ -35,7 +35,7 @@ pub(crate) enum MetadataPlacement {
 
 impl MetadataPlacement {
     /// As it is kept.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Shared => "shared",
             Self::Schema => "schema",

@@ -37,7 +37,7 @@ pub(crate) use database::Place;
 pub(crate) use dead_letters::{Mark, MarkState};
 pub(crate) use deploy::{Applied, Deployed, Terms, Wanted, manifest_problem};
 pub(crate) use entries::{EntryAt, EntryRow, Kind, Put, Putting};
-pub(crate) use homes::MetadataPlacement;
+pub use homes::MetadataPlacement;
 pub(crate) use keys::KeyRow;
 pub(crate) use leftovers::{Gone, Leftover};
 pub(crate) use logs::{LogBound, LogEntry, LogFilter};

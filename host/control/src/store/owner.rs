@@ -28,6 +28,7 @@ pub(super) async fn prepare(connection: &mut AnyConnection, schema: &str, role: 
     let enter = format!("CREATE SCHEMA IF NOT EXISTS {0}; SET search_path TO {0}, pg_temp", quoted(schema));
     let (schema, role) = (quoted(schema), quoted(role));
     sqlx::raw_sql(AssertSqlSafe(enter)).execute(&mut *connection).await.map_err(failed)?;
+    // `run` takes what implements a trait for one lifetime only, which no future that is sent between threads can hold.
     MIGRATIONS.run_direct(None, &mut *connection, false).await.map_err(|error| {
         OpenError::because(schema_code(&error), "cannot bring the metadata on PostgreSQL up to date", error)
     })?;

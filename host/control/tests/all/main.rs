@@ -18,6 +18,7 @@ mod logs;
 pub(crate) mod metadata;
 mod named;
 pub(crate) mod pipelines;
+mod placements;
 pub(crate) mod ports;
 mod problems;
 mod projects;

@@ -25,7 +25,13 @@ const AT: &str = "/api/v1/tenants/acme/projects/default/pipelines/p";
 
 /// A tenant with the topics and the module that [`MANIFEST`] names.
 pub(crate) async fn ready(server: &Server, tenant: &str) -> Client {
-    let dev = server.tenant(tenant).await;
+    server.tenant(tenant).await;
+    filled(server, tenant).await
+}
+
+/// The same in a tenant that is there.
+pub(crate) async fn filled(server: &Server, tenant: &str) -> Client {
+    let dev = server.client(tenant, Role::Developer);
     for topic in ["in", "out", "dead"] {
         dev.post(&format!("/api/v1/tenants/{tenant}/topics"), &json!({"name": topic})).await.expect(201);
     }

@@ -1,0 +1,7 @@
+//! The whole suite of control with its metadata on a real PostgreSQL, in a database of each tenant's own.
+
+#[path = "all/main.rs"]
+mod all;
+
+// Where the tests look for each other.
+use all::{client, harness, metadata, pipelines, ports, streams, workers};
