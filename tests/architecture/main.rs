@@ -8,6 +8,7 @@
 mod edges;
 mod files;
 mod limits;
+mod tenancy;
 mod text;
 mod unsafe_code;
 mod workspace;

@@ -21,6 +21,21 @@ pub(crate) fn code_lines(source: &str) -> Vec<String> {
     lines
 }
 
+/// The texts of a file: what stands between quotation marks.
+pub(crate) fn literals(source: &str) -> Vec<&str> {
+    let (mut found, mut rest, mut in_word) = (Vec::new(), source, false);
+    while let Some(first) = rest.chars().next() {
+        let skipped = skipped(rest, in_word);
+        let taken = if skipped == 0 { first.len_utf8() } else { skipped };
+        if skipped > 0 && first == '"' {
+            found.push(rest[..taken].trim_matches('"'));
+        }
+        in_word = skipped == 0 && is_word(first);
+        rest = &rest[taken..];
+    }
+    found
+}
+
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -103,5 +118,6 @@ fn code_is_told_from_prose() {
         "let a = 1; // todo!()\nlet b = \"// todo!() \\\" \"; c();\nlet q = '\"'; d::<'a>();\n/* x\n todo!() */ e();";
     let lines = code_lines(source);
     assert_eq!(lines, ["let a = 1; ", "let b = ; c();", "let q = ; d::<'a>();", "", " e();"]);
+    assert_eq!(literals(source), [r#"// todo!() \" "#]);
     assert_eq!(code_lines("f(r#\"todo!() \"x\" \"#); r#type"), ["f(); r#type"]);
 }

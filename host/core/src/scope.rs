@@ -10,7 +10,6 @@
 
 use crate::bucket::{Column, KeyPrefix, ObjectKey};
 use crate::name::{BucketName, ModuleDigest, PipelineName, PortName, ProjectId, StageName, TenantId, TopicName};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! physical {
@@ -156,8 +155,17 @@ const SINK: &str = "_bulkhead.sink.";
 
 /// Everything of one tenant is reached through a value of this type.
 ///
-/// In a process that serves requests, only the policy check makes one; in a worker, only the assignment does.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// In a process that serves requests, only the policy check makes one; in a worker, only the assignment does. The few callers of
+/// [`TenantScope::assume`] are listed in `tests/architecture/tenancy.rs`, and no text can be read as a scope:
+///
+/// ```compile_fail,E0277
+/// let forged: bulkhead_core::scope::TenantScope = serde_json::from_str("{\"tenant\":\"other\"}").unwrap();
+/// ```
+///
+/// ```compile_fail,E0451
+/// let forged = bulkhead_core::scope::TenantScope { tenant: "other".parse().unwrap() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TenantScope {
     tenant: TenantId,
 }

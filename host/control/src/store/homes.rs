@@ -210,9 +210,13 @@ impl Store {
 
     fn own(&self, tenant: &TenantId) -> Result<(&Access, MetadataHome), Problem> {
         let access = self.homes.access.as_ref().ok_or_else(|| Problem::internal("a home of one's own on SQLite"))?;
-        // The name of a home, and no more: who reaches into it is asked for a scope of its own.
-        Ok((access, TenantScope::assume(tenant.clone()).metadata_home(access.database())))
+        Ok((access, name_of(tenant, access)))
     }
+}
+
+/// The name of a tenant's own home, and no more: who reaches into it is asked for a scope.
+pub(super) fn name_of(tenant: &TenantId, access: &Access) -> MetadataHome {
+    TenantScope::assume(tenant.clone()).metadata_home(access.database())
 }
 
 /// What came of one home's part of a work that visits all. One tenant's own database that is away holds up nobody else.

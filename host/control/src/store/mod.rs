@@ -4,6 +4,17 @@
 //! [`TenantScope`](bulkhead_core::scope::TenantScope), begins with it and binds it as the first parameter. The same SQL runs on both databases.
 //! On SQLite one connection writes, so that writers queue here instead of failing there; a few others read. Changes that workers must hear of
 //! raise the generation in the same transaction and announce it after.
+//!
+//! ```compile_fail,E0603
+//! // Nobody outside of this crate has a way to SQL at all ...
+//! use bulkhead_control::store::Store;
+//! ```
+//!
+//! ```compile_fail,E0423
+//! // ... nor makes what stands for the platform's or the workers' reach, which transactions ask for where it is not a tenant's scope.
+//! let forged = bulkhead_control::policy::Platform(());
+//! ```
+//!
 //! Must never: build SQL from text, or take a tenant's name as a text.
 
 mod answers;

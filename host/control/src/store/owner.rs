@@ -3,12 +3,12 @@
 //! Must never: be reached by a request but where a tenant is made or gone.
 
 use super::database::schema_code;
-use super::homes::MetadataPlacement;
+use super::homes::{MetadataPlacement, name_of};
 use super::postgres::{Access, MIGRATIONS, SCHEMA, connect, quoted, refused};
 use crate::folder::OpenError;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
-use bulkhead_core::scope::{MetadataHome, TenantScope};
+use bulkhead_core::scope::MetadataHome;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 /// Makes or changes the tables as their owner, and gives the server's role what it needs.
@@ -58,8 +58,7 @@ async fn prepare_all(access: &Access, connection: &mut AnyConnection) -> Result<
         let unreadable =
             || OpenError::new(Code::ConfigInvalid, format!("the list of tenants holds `{tenant}` in `{placement}`"));
         let tenant: TenantId = tenant.parse().map_err(|_| unreadable())?;
-        // The name of a home, and no more.
-        let name = TenantScope::assume(tenant.clone()).metadata_home(access.database());
+        let name = name_of(&tenant, access);
         access.prepare_home(&name, placement.parse().map_err(|_| unreadable())?).await?;
     }
     Ok(())
