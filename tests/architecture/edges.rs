@@ -36,7 +36,7 @@ const EDGES: [(&str, &[&str]); 9] = [
 
 /// Where each heavy dependency lives. One that takes long to compile, or that opens a way to the outside, is known to one
 /// crate of the host, so that it can be replaced there; `bulkhead` may serve what control routes, and read its command line.
-const HEAVY: [(&str, &[&str]); 22] = [
+const HEAVY: [(&str, &[&str]); 23] = [
     ("wasmtime", &["bulkhead-engine"]),
     ("wasmtime-wasi", &["bulkhead-engine"]),
     ("cap-std", &["bulkhead-engine"]),
