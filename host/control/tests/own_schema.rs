@@ -4,4 +4,4 @@
 mod all;
 
 // Where the tests look for each other.
-use all::{client, harness, metadata, pipelines, ports, streams, workers};
+use all::{audit, chains, client, harness, metadata, pipelines, ports, streams, workers};
