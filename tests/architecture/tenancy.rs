@@ -27,9 +27,7 @@ const SCOPES: [(&str, usize, &str); 14] = [
 ];
 
 /// Queries of the store that name no tenant: a part of each, and why it may.
-const ALL_TENANTS: [(&str, &str, &str); 23] = [
-    ("assignment.rs", "FROM pipelines ORDER BY tenant", "workers run every tenant's"),
-    ("assignment.rs", "partition FROM initialised", "workers run every tenant's"),
+const ALL_TENANTS: [(&str, &str, &str); 21] = [
     ("assignment.rs", "FROM generation", "the generation is one for all"),
     ("answers.rs", "DELETE FROM answers WHERE kept_ms < $1", "the background prunes by age"),
     ("checkpoints.rs", "FROM audit_chains c LEFT JOIN", "the background looks which chains have grown"),

@@ -244,12 +244,16 @@ pub(crate) struct TokenArguments {
     /// Data folder of the control process
     #[arg(long, default_value = ".bulkhead/data", env = "BULKHEAD_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Whose token; none for platform-admin and worker
+    /// Whose token; none for platform-admin, and for a worker of the pool
     #[arg(long)]
     pub(crate) tenant: Option<TenantId>,
-    /// platform-admin, worker, tenant-admin, developer or viewer
+    /// platform-admin, worker, tenant-admin, developer, operator, viewer or auditor; without one, the token is worth what roles are bound
+    /// to its subject
+    #[arg(long, required_unless_present = "tenant")]
+    pub(crate) role: Option<String>,
+    /// The slot of a worker; its token can fetch and report as this one only
     #[arg(long)]
-    pub(crate) role: String,
+    pub(crate) slot: Option<String>,
     /// Who carries it, for the audit
     #[arg(long, default_value = "operator")]
     pub(crate) subject: String,

@@ -21,9 +21,14 @@ pub(crate) fn run(arguments: &TokenArguments) -> anyhow::Result<()> {
     );
     let issuer = Issuer::open(&arguments.data_dir, IssuerConfig::from(&ControlConfig::new(&arguments.data_dir)))
         .context("opening the issuer's key")?;
-    let role: Role = arguments.role.parse().context("reading the role")?;
-    let mut grant = Grant::new(arguments.subject.clone(), arguments.tenant.clone(), role);
-    grant.life = Some(Duration::from_secs(arguments.life_s));
+    let role: Option<Role> = arguments.role.as_deref().map(str::parse).transpose().context("reading the role")?;
+    let grant = Grant {
+        subject: arguments.subject.clone(),
+        tenant: arguments.tenant.clone(),
+        roles: role.into_iter().collect(),
+        slot: arguments.slot.clone(),
+        life: Some(Duration::from_secs(arguments.life_s)),
+    };
     println!("{}", issuer.mint(&grant)?);
     Ok(())
 }

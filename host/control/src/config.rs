@@ -98,6 +98,10 @@ pub struct Quotas {
     pub log_bytes: u64,
     /// Partitions of one topic. Default 128.
     pub partitions: i32,
+    /// Role bindings. Default 10,000.
+    pub role_bindings: u64,
+    /// Roles of its own. Default 100.
+    pub roles: u64,
 }
 
 impl Default for Quotas {
@@ -113,6 +117,8 @@ impl Default for Quotas {
             log_lines: 100_000,
             log_bytes: 32 << 20,
             partitions: 128,
+            role_bindings: 10_000,
+            roles: 100,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::blobs::Blobs;
 use crate::config::ControlConfig;
 use crate::folder::{Folder, OpenError};
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Judge, Policy};
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
 use crate::store::{ANSWER_KEPT_MS, Access, Leftover, Place, StartOver, Store, migrate, now_ms};
@@ -87,7 +87,7 @@ impl Control {
         let known = config.oidc.iter().map(|provider| Provider::new(provider.clone(), metrics.key_fetches()));
         let verifier = Verifier::new(issuer.verifier()?, known.collect::<Result<_, _>>()?);
         let writer = Writer::new(Arc::clone(&store));
-        let policy = Policy::new(Arc::clone(&store), verifier, writer.clone());
+        let policy = Policy::new(Arc::clone(&store), verifier, writer.clone(), Judge::new()?);
         let parts = api::Parts {
             policy,
             generations: store.generations(),

@@ -74,6 +74,10 @@ codes! {
     LoginEnded = "BH0044", 401, "Login ended";
     LoginFailed = "BH0045", 401, "Not logged in";
     LoginNotOffered = "BH0046", 400, "No login offered";
+    GrantTooStrong = "BH0050", 403, "More than the giver has";
+    NoSuchRole = "BH0051", 422, "No such role";
+    RoleInUse = "BH0052", 409, "Role in use";
+    RoleRefused = "BH0053", 422, "Role not accepted";
     MasterKeyUnusable = "BH0060", 503, "Master key not usable";
     KeyNotOpened = "BH0061", 503, "Tenant's key does not open";
     SealBroken = "BH0062", 500, "Sealed value does not open";

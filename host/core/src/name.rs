@@ -135,6 +135,10 @@ name!(
     EntryName, "name of a secret or config entry", is_label, LABEL_RULE
 );
 name!(
+    /// A tenant's own role: a name for a set of actions.
+    RoleName, "role name", is_label, LABEL_RULE
+);
+name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );

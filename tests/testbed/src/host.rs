@@ -119,12 +119,23 @@ impl Host {
     /// # Errors
     /// As [`Host::token`].
     pub fn token_for(&self, role: &str, tenant: Option<&str>, life_s: u64) -> Result<String> {
+        let role = ["--role", role, "--subject", "test", "--life-s", &life_s.to_string()];
+        self.minted(&[&role[..], &tenant.map(|tenant| ["--tenant", tenant]).unwrap_or_default()].concat())
+    }
+
+    /// The token of a worker in this slot: of the pool, or of one tenant.
+    ///
+    /// # Errors
+    /// As [`Host::token`].
+    pub fn worker_token(&self, slot: &str, tenant: Option<&str>) -> Result<String> {
+        let role = ["--role", "worker", "--slot", slot, "--life-s", "10800"];
+        self.minted(&[&role[..], &tenant.map(|tenant| ["--tenant", tenant]).unwrap_or_default()].concat())
+    }
+
+    fn minted(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(crate::bulkhead()?);
-        command.args(["token", "--role", role, "--subject", "test", "--life-s", &life_s.to_string(), "--data-dir"]);
-        command.arg(self.data_dir());
-        if let Some(tenant) = tenant {
-            command.args(["--tenant", tenant]);
-        }
+        command.args(["token", "--data-dir"]).arg(self.data_dir());
+        command.args(arguments.iter().filter(|argument| !argument.is_empty()));
         let output = command.output().context("cannot run bulkhead")?;
         if !output.status.success() {
             bail!("`bulkhead token` failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -165,7 +176,7 @@ impl Host {
     pub fn worker(&self, slot: &str) -> Result<Serve> {
         let path = self.folder.join(format!("{slot}.token"));
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        file.write_all(self.token("worker", None)?.as_bytes())?;
+        file.write_all(self.worker_token(slot, None)?.as_bytes())?;
         let serve = Serve::worker(slot);
         let serve = match self.serve.login() {
             Some(login) => serve.kafka(login),

@@ -4,6 +4,7 @@
 //! [`failure`], which knows the exit codes. `new`, `run` and `completion` need no server.
 //! Must never: reach past the API, or decide what control decides.
 
+mod access;
 mod audit;
 mod completion;
 mod config;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Logout(login::Logout),
     /// Show whose token this is and what it allows
     Whoami(login::Who),
+    /// See who has which role, give and take roles, and ask why something is allowed
+    Access(access::Arguments),
     /// Make, see and delete tenants
     Tenant(tenant::Arguments),
     /// Make, see and delete projects
@@ -93,6 +96,7 @@ impl Command {
             Self::Login(arguments) => Some(&arguments.connection),
             Self::Logout(arguments) => Some(&arguments.connection),
             Self::Whoami(arguments) => Some(&arguments.connection),
+            Self::Access(arguments) => Some(&arguments.connection),
             Self::Tenant(arguments) => Some(&arguments.connection),
             Self::Project(arguments) => Some(&arguments.connection),
             Self::Config(arguments) => Some(&arguments.connection),
@@ -124,6 +128,7 @@ impl Command {
             Self::Login(arguments) => login::run(&arguments).await,
             Self::Logout(arguments) => login::logout(&arguments).await,
             Self::Whoami(arguments) => login::whoami(&arguments).await,
+            Self::Access(arguments) => access::run(arguments).await,
             Self::Tenant(arguments) => tenant::run(arguments).await,
             Self::Project(arguments) => project::run(arguments).await,
             Self::Config(arguments) => entry::run(arguments).await,

@@ -183,7 +183,7 @@ Try next, in another terminal:
   curl -s -H \"$A\" -X POST {url}/api/v1/tenants/acme/topics/flights/records \\
     -H 'Content-Type: application/x-ndjson' --data '{{\"key\":\"X1\",\"value\":\"not a flight\"}}'           # becomes a dead letter
   curl -s -H \"$A\" '{url}/api/v1/tenants/acme/topics/flights-dead/records?partition=3'
-  curl -s -H \"$A\" {url}/api/v1/tenants/globex/topics                                  # another tenant: refused
-  bulkhead explain BH0004                                                               # target/debug/bulkhead"
+  curl -s -H \"$A\" {url}/api/v1/tenants/globex/topics                                  # another tenant: as if it were not there
+  bulkhead explain BH0005                                                               # target/debug/bulkhead"
     );
 }

@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 use at_rest::LogKeys;
 use axum::Router;
 use bulkhead_bucket::Buckets;
-use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, Role as TokenRole};
+use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient};
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
@@ -122,7 +122,7 @@ impl Host {
             let bound = listener.local_addr()?;
             let minting = opened.issuer().clone();
             let slot = arguments.worker.worker_slot.clone();
-            let mint = move || Ok(minting.mint(&Grant::new(format!("worker {slot}"), None, TokenRole::Worker))?);
+            let mint = move || Ok(minting.mint(&Grant::worker(&slot, None))?);
             client = Some(Client::new(&format!("http://{bound}"), TokenSource::Minted(Arc::new(mint)), &[])?);
             (address, issuer) = (Some(bound), Some(opened.issuer().clone()));
             servers.push(serve(listener, opened.router(), servers_stop.clone()));
@@ -134,7 +134,9 @@ impl Host {
             let client = match (client, &arguments.worker.token_file) {
                 (Some(client), _) => client,
                 (None, Some(file)) => alone(&arguments.worker, file)?,
-                (None, None) => bail!("a worker alone needs --token-file; `bulkhead token --role worker` makes one"),
+                (None, None) => {
+                    bail!("a worker alone needs --token-file; `bulkhead token --role worker --slot SLOT` makes one")
+                }
             };
             let vault = match &control {
                 Some(control) => control.vault().clone(),

@@ -6,7 +6,7 @@ use super::App;
 use super::body::Limited;
 use super::extract::{Names, Params, list_json, page};
 use super::sse::{self, Events};
-use super::worker::check_slot;
+use super::worker::{check_slot, check_tenants};
 use crate::policy::Permit;
 use crate::policy::action::{ReadLogs, SendLogs};
 use crate::problem::Problem;
@@ -120,7 +120,8 @@ pub(super) async fn take(
 ) -> Result<StatusCode, Problem> {
     let sent: WorkerLines = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's lines: {error}")))?;
-    check_slot(permit.principal(), &sent.worker)?;
+    check_slot(permit.reach(), &sent.worker)?;
+    check_tenants(permit.reach(), sent.lines.iter().map(|line| &line.key.tenant))?;
     if sent.lines.len() > BATCH_LINES_MAX {
         return Err(Problem::bad_request(format!("send at most {BATCH_LINES_MAX} lines at once")));
     }

@@ -4,6 +4,7 @@
 //! are thin: their first argument is the [`Permit`](crate::policy::Permit) that says what they may do; the rest is translation.
 //! Must never: give a handler another way to the metadata than through its permit.
 
+mod access;
 mod audit;
 mod body;
 mod dead_letters;
@@ -58,6 +59,7 @@ use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use bulkhead_vault::Vault;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use tokio::sync::{Semaphore, watch};
@@ -96,8 +98,8 @@ struct Inner {
     /// Streams of records and of log lines.
     streams: Counted,
     inspections: Semaphore,
-    /// The assignment of the newest generation that was asked for, as JSON.
-    assignment: tokio::sync::Mutex<Option<(u64, Bytes)>>,
+    /// The assignment of the newest generation that was asked for, as JSON: the pool's, and that of each tenant with workers of its own.
+    assignment: tokio::sync::Mutex<HashMap<Option<TenantId>, (u64, Bytes)>>,
     /// Where the next request's records without a key go.
     next_partition: AtomicU32,
 }

@@ -119,12 +119,13 @@ fn path_parameter(name: &str) -> ParameterBuilder {
         "project" => ("^[a-z][a-z0-9.-]*$", 63),
         "topic" => ("^[A-Za-z0-9-][A-Za-z0-9._-]*$", 180),
         "digest" => ("^sha256:[0-9a-f]{64}$", 71),
+        "subject" => ("^(user|group):[^/]+$", 206),
         "code" => ("^BH[0-9]{4}$", 6),
         "revision" => ("^[0-9]{1,19}$", 19),
         "module" => ("^([a-z]([a-z0-9-]{0,61}[a-z0-9])?|sha256:[0-9a-f]{64})$", 71),
         // `-` is the tenant of the token.
         "tenant" => ("^(-|[a-z]([a-z0-9-]{0,61}[a-z0-9])?)$", 63),
-        "pipeline" | "stage" | "tag" => (label, 63),
+        "pipeline" | "stage" | "tag" | "role" => (label, 63),
         _ => ("^[^/]+$", 200),
     };
     let schema =
@@ -140,6 +141,7 @@ fn path_parameter(name: &str) -> ParameterBuilder {
 fn area(path: &str) -> &'static str {
     let areas = [
         ("/internal/", "workers"),
+        ("/access/", "access"),
         ("/dead-letters", "dead letters"),
         ("/logs", "logs"),
         ("/records", "records"),
@@ -161,9 +163,10 @@ fn who(access: Access) -> String {
         Access::Public => "For anybody, without a token.".to_owned(),
         Access::AnyToken => "For whoever has a token.".to_owned(),
         Access::Platform => format!("Needs the role `{}`.", Role::PlatformAdmin),
-        Access::Tenant(role) => format!("Needs the role `{role}` in the tenant."),
-        Access::TenantOrPlatform(role) => {
-            format!("Needs the role `{role}` in the tenant, or `{}`.", Role::PlatformAdmin)
+        Access::Tenant(role) => format!("Needs the role `{role}`, on the tenant or on the project in the path."),
+        Access::Member => "For whoever has a token of the tenant.".to_owned(),
+        Access::MemberOrPlatform => {
+            format!("For whoever has a token of the tenant, and for the role `{}`.", Role::PlatformAdmin)
         }
         Access::Worker => "For worker processes; people have no use for it, and it may change.".to_owned(),
     }

@@ -7,9 +7,9 @@ use super::extract::{Form, ListParams, Names, Params, list_json};
 use super::pipelines::{InProject, tagged};
 use crate::condition::Condition;
 use crate::policy::Permit;
-use crate::policy::action::{CreateProject, DeleteProject, ReadProjects};
+use crate::policy::action::{Action, CreateProject, DeleteProject, ListProjects, ReadProjects};
 use crate::problem::Problem;
-use crate::store::ProjectRow;
+use crate::store::{Page, ProjectRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -70,11 +70,16 @@ pub(super) async fn create(
 }
 
 pub(super) async fn list(
-    permit: Permit<ReadProjects>,
+    permit: Permit<ListProjects>,
     Params(params): Params<ListParams>,
+    State(app): State<App>,
 ) -> Result<Json<Value>, Problem> {
     let page = params.page()?;
-    let rows = permit.store().list_projects(permit.scope(), &page).await?;
+    // All that follow, since some of them may not be the caller's to see; a tenant has a bounded number.
+    let all = Page { limit: u32::MAX, ..page.clone() };
+    let rows = permit.store().list_projects(permit.scope(), &all).await?;
+    let mut rows = app.policy().projects_for(&permit, ReadProjects::NAME, rows, |row| row.name.as_str()).await?;
+    rows.truncate(page.limit as usize);
     let views: Vec<_> = rows.into_iter().map(ProjectView::from).collect();
     Ok(Json(list_json(&views, &page, |view| view.name.clone())))
 }

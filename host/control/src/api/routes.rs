@@ -1,12 +1,12 @@
 //! Every route, with who may use it, how long it may take, and what is said of it.
 //!
-//! The table is all of these: what is served, what `tests/all/walls.rs` walks with no token, another tenant's and too weak a one,
+//! The table is all of these: what is served, what `tests/all/matrix` walks with every role, in every tenant,
 //! and what the API's description is made of. To add a route:
 //!
 //! 1. write the handler, its first argument the [`Permit`](crate::policy::Permit) of an action in `policy/action.rs`;
 //! 2. add a row in [`super::rows`], and say there what it does, takes and gives (a test refuses a row that says nothing); what is JSON
 //!    derives `utoipa::ToSchema`, a query `utoipa::IntoParams`;
-//! 3. fill in new `{names}` of its path in `tests/all/walls.rs`;
+//! 3. say in `tests/matrix/routes.txt` who may use it, and fill in new `{names}` of its path in `tests/all/matrix/paths.rs`;
 //! 4. run `cargo xtask openapi` and read what changed in `host/control/openapi.json`.
 //!
 //! Must never: be bypassed; a route that is not here is not served.
@@ -31,10 +31,12 @@ pub enum Access {
     AnyToken,
     /// Platform admins.
     Platform,
-    /// Whoever has this role in the tenant that the path names.
+    /// Whoever has a token of the tenant that the path names, whatever its role.
+    Member,
+    /// Whoever has this role, or a stronger one, in the tenant or the project that the path names.
     Tenant(Role),
-    /// The same, and platform admins.
-    TenantOrPlatform(Role),
+    /// Whoever has a token of the tenant, and platform admins.
+    MemberOrPlatform,
     /// Worker processes.
     Worker,
 }
@@ -113,6 +115,7 @@ pub(super) fn table() -> Vec<Route> {
     let areas = [
         rows::server(),
         rows::tenants(),
+        super::access::rows(),
         rows::audits(),
         rows::uses(),
         rows::projects(),

@@ -29,8 +29,10 @@ use crate::token::Role;
 use axum::routing::{delete, get, post, put};
 
 const VIEWER: Access = Access::Tenant(Role::Viewer);
+const OPERATOR: Access = Access::Tenant(Role::Operator);
 const DEVELOPER: Access = Access::Tenant(Role::Developer);
 const ADMIN: Access = Access::Tenant(Role::TenantAdmin);
+const AUDITOR: Access = Access::Tenant(Role::Auditor);
 
 const DONE: &str = "It is gone.";
 const MANIFEST: &str = "application/yaml";
@@ -81,7 +83,7 @@ pub(super) fn tenants() -> Vec<Route> {
             .says("Make a tenant")
             .takes::<NewTenant>()
             .gives::<TenantView>(201, "It is made, with the project `default`."),
-        row("GET", TENANT, Access::TenantOrPlatform(Role::Viewer), Time::Request, get(tenants::one))
+        row("GET", TENANT, Access::MemberOrPlatform, Time::Request, get(tenants::one))
             .says("See a tenant")
             .gives::<TenantView>(200, "The tenant and its projects."),
         row("DELETE", TENANT, Access::Platform, Time::Request, delete(tenants::delete))
@@ -115,15 +117,15 @@ pub(super) fn audits() -> Vec<Route> {
     const LINES: &str = "Who did what or tried to, newest first.";
     const WHOLE: &str = "With `Accept: application/x-ndjson`: all lines, the oldest first, then the checkpoints.";
     vec![
-        row("GET", AUDIT, ADMIN, Time::Request, get(audit::list))
+        row("GET", AUDIT, AUDITOR, Time::Request, get(audit::list))
             .says("Search the audit, or export it whole")
             .asks::<AuditParams>()
             .gives_page::<LineView>(LINES)
             .gives_other(200, audit::NDJSON, WHOLE),
-        row("GET", CHECKPOINTS, ADMIN, Time::Request, get(audit::checkpoints))
+        row("GET", CHECKPOINTS, AUDITOR, Time::Request, get(audit::checkpoints))
             .says("See the signed checkpoints of the audit")
             .gives::<CheckpointsView>(200, "Checkpoints, and the end of the chain now."),
-        row("GET", TOPIC, ADMIN, Time::Request, get(audit::state))
+        row("GET", TOPIC, AUDITOR, Time::Request, get(audit::state))
             .says("See into which topic the audit goes")
             .gives::<TopicStateView>(200, "The topic, and how far the lines are there."),
         row("PUT", TOPIC, ADMIN, Time::Request, put(audit::set))
@@ -148,10 +150,12 @@ pub(super) fn projects() -> Vec<Route> {
     const PROJECTS: &str = "/api/v1/tenants/{tenant}/projects";
     const PROJECT: &str = "/api/v1/tenants/{tenant}/projects/{project}";
     vec![
-        row("GET", PROJECTS, VIEWER, Time::Request, get(projects::list))
+        row("GET", PROJECTS, Access::Member, Time::Request, get(projects::list))
             .says("List projects")
             .asks::<ListParams>()
-            .gives_page::<ProjectView>("Projects by name, each after the one that it lies in."),
+            .gives_page::<ProjectView>(
+                "Projects by name, each after the one that it lies in; those that the caller may see.",
+            ),
         row("POST", PROJECTS, DEVELOPER, Time::Request, post(projects::create))
             .says("Make a project, in the one that its name says")
             .once()
@@ -319,13 +323,13 @@ pub(super) fn pipelines() -> Vec<Route> {
             .conditional()
             .gives_nothing(204, DONE)
             .gives_nothing(202, "It is gone as soon as its workers have let go of its positions."),
-        row("POST", PAUSE, DEVELOPER, Time::Request, post(pipelines::pause))
+        row("POST", PAUSE, OPERATOR, Time::Request, post(pipelines::pause))
             .says("Pause a pipeline; it keeps its positions")
             .once()
             .conditional()
             .gives::<PipelineView>(200, "The pipeline.")
             .tagged(),
-        row("POST", RESUME, DEVELOPER, Time::Request, post(pipelines::resume))
+        row("POST", RESUME, OPERATOR, Time::Request, post(pipelines::resume))
             .says("Let a paused pipeline run on")
             .once()
             .conditional()
@@ -426,13 +430,13 @@ pub(super) fn evidence() -> Vec<Route> {
         row("GET", LETTER, VIEWER, Time::Request, get(dead_letters::one))
             .says("See a dead letter with its record")
             .gives::<serde_json::Value>(200, "The dead letter."),
-        row("DELETE", LETTER, DEVELOPER, Time::Request, delete(dead_letters::drop_letter))
+        row("DELETE", LETTER, OPERATOR, Time::Request, delete(dead_letters::drop_letter))
             .says("Put a dead letter away; its record stays in the dead-letter topic")
             .gives_nothing(204, DONE),
         row("GET", BUNDLE, DEVELOPER, Time::Request, get(dead_letters::bundle))
             .says("Fetch what another machine needs to come to the same verdict")
             .gives::<serde_json::Value>(200, "The record, the pipeline as it ran, and the verdict."),
-        row("POST", REPLAY, DEVELOPER, Time::Request, post(dead_letters::replay))
+        row("POST", REPLAY, OPERATOR, Time::Request, post(dead_letters::replay))
             .says("Send the record of a dead letter through its pipeline again")
             .query("again", "`true` for one that was replayed before.")
             .gives::<serde_json::Value>(200, "It is on its way."),

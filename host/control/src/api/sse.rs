@@ -3,7 +3,7 @@
 //! A stream is pulled by the connection: what its reader does not take is not read from the log either, and a reader that takes
 //! nothing at all loses its connection ([`crate::patient`]), and with it the stream. So a stream holds one chunk, whatever its reader does.
 //! It ends by itself after an hour, so that its token is looked at again, with the server, and with its tenant.
-//! Must never: outlive its tenant, or its place among the tenant's streams.
+//! Must never: outlive its tenant, its reader's role, or its place among the tenant's streams.
 
 use super::App;
 use crate::counted::UnderWay;
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a stream lasts.
 const LIFE: Duration = Duration::from_secs(3_600);
-/// How often a stream looks whether its tenant is still there.
+/// How often a stream looks whether its tenant is still there and its reader still has the role.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Shortest and longest pause between two looks for something new.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -116,8 +116,7 @@ impl<A: Action<Reach = TenantScope>, E: Events> Running<A, E> {
             }
             if now >= self.look_at {
                 self.look_at = now + LOOK_EVERY;
-                let born = self.permit.store().tenant_born_ms(self.permit.scope().tenant()).await;
-                if !matches!(born, Ok(Some(_))) {
+                if !matches!(self.app.policy().still(&self.permit).await, Ok(true)) {
                     return None;
                 }
             }

@@ -5,7 +5,7 @@
 use super::App;
 use super::extract::{Form, ListParams, Params, list_json};
 use crate::policy::Permit;
-use crate::policy::action::{CreateTenant, DeleteTenant, ListTenants, ReadTenant};
+use crate::policy::action::{Action, CreateTenant, DeleteTenant, ListTenants, ReadProjects, ReadTenant};
 use crate::problem::Problem;
 use crate::store::{DEFAULT_PROJECT, Leftover, MetadataPlacement, TenantRow};
 use axum::Json;
@@ -84,11 +84,12 @@ pub(super) async fn list(
     Ok(Json(list_json(&views, &page, |view| view.tenant.clone())))
 }
 
-pub(super) async fn one(permit: Permit<ReadTenant>) -> Result<Json<Value>, Problem> {
+pub(super) async fn one(permit: Permit<ReadTenant>, State(app): State<App>) -> Result<Json<Value>, Problem> {
     let tenant = permit.scope().tenant();
     let registered = permit.store().registered(tenant).await?;
     let (created_ms, placement) = registered.ok_or_else(|| Problem::not_found("such tenant"))?;
     let projects = permit.store().projects(permit.scope()).await?;
+    let projects = app.policy().projects_for(&permit, ReadProjects::NAME, projects, String::as_str).await?;
     Ok(Json(json!(TenantView::of(TenantRow { tenant: tenant.to_string(), created_ms, placement }, Some(projects)))))
 }
 

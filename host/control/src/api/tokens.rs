@@ -4,8 +4,8 @@
 
 use super::App;
 use super::extract::Form;
-use crate::policy::Permit;
 use crate::policy::action::MintToken;
+use crate::policy::{HeldRole, Permit};
 use crate::problem::Problem;
 use crate::token::{Grant, MintError, Role};
 use axum::Json;
@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use bulkhead_core::code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -23,7 +24,8 @@ use utoipa::ToSchema;
 #[schema(as = NewToken)]
 pub(super) struct Wanted {
     subject: String,
-    role: Role,
+    /// The role that the token itself gives, on the whole tenant; left out, it is worth what bindings give its subject.
+    role: Option<Role>,
     life_seconds: Option<u64>,
 }
 
@@ -36,7 +38,7 @@ pub(super) struct MintedView {
     /// Always `Bearer`.
     token_type: &'static str,
     expires_in_seconds: u64,
-    role: Role,
+    role: Option<Role>,
 }
 
 pub(super) async fn mint(
@@ -49,11 +51,21 @@ pub(super) async fn mint(
                       its administrator makes accounts for machines";
         return Err(Problem::new(Code::IssuerOff, detail));
     }
-    if !permit.principal().may(wanted.role) {
-        let detail = format!("a token can only be given a role that yours includes; `{}` is none", wanted.role);
-        return Err(Problem::new(Code::Forbidden, detail));
+    let roles: BTreeSet<Role> = wanted.role.into_iter().collect();
+    for role in &roles {
+        let may = if role.is_of_tenant() {
+            let actions = app.policy().actions_of(&HeldRole::Shipped(*role))?;
+            app.policy().lacking(&permit, &permit.place(), &actions).await?.is_empty()
+        } else {
+            false
+        };
+        if !may {
+            let detail = format!("a token can only be given what you may do yourself; `{role}` may more");
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
     }
-    let mut grant = Grant::new(wanted.subject, Some(permit.scope().tenant().clone()), wanted.role);
+    let tenant = Some(permit.scope().tenant().clone());
+    let mut grant = Grant { subject: wanted.subject, tenant, roles, slot: None, life: None };
     grant.life = wanted.life_seconds.map(Duration::from_secs);
     let token = app.issuer().mint(&grant).map_err(|error| match error {
         MintError::Signing(cause) => Problem::internal(cause),

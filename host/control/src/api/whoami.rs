@@ -23,10 +23,14 @@ pub(super) struct WhoView {
     issuer: String,
     /// Whom it was made for.
     subject: String,
-    /// Whose it is; null for the platform's own.
+    /// Whose it is; null for the platform's own. Of a worker, the one tenant that it works for.
     #[schema(value_type = Option<String>)]
     tenant: Option<TenantId>,
+    /// What the token says by itself; bindings may give more.
     roles: Vec<Role>,
+    /// The slots of a worker, `*` at the end for all that begin so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<Vec<String>>,
     expires_at: String,
 }
 
@@ -44,6 +48,7 @@ impl From<&Principal> for WhoView {
             subject: principal.subject().to_owned(),
             tenant: principal.tenant().cloned(),
             roles: principal.roles().collect(),
+            slots: principal.slots().map(|slots| slots.to_vec()),
             expires_at: format_rfc3339_ms(expires_ms),
         }
     }

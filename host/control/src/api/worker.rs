@@ -5,8 +5,8 @@
 use super::App;
 use super::body::Limited;
 use super::extract::{Names, Params};
-use crate::policy::Permit;
 use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
+use crate::policy::{Fleet, Permit};
 use crate::problem::Problem;
 use crate::store::{Reporter, now_ms};
 use crate::token::Principal;
@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::assignment::WorkerReport;
 use bulkhead_core::code::Code;
-use bulkhead_core::name::ModuleDigest;
+use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::scope::WorkerScope;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -48,7 +48,7 @@ pub(super) async fn assignment(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    check_slot(permit.principal(), &poll.worker)?;
+    check_slot(permit.reach(), &poll.worker)?;
     if poll.wait > WAIT_S_MAX {
         return Err(Problem::bad_request(format!("ask for a `wait` from 0 to {WAIT_S_MAX} seconds")));
     }
@@ -86,15 +86,18 @@ fn full((generation, json): (u64, Bytes)) -> Response {
     ([(header::ETAG, etag_value(generation)), (header::CONTENT_TYPE, kind)], json).into_response()
 }
 
-/// The assignment of this generation or a newer one, made once for all workers that ask.
+/// The assignment of this generation or a newer one, made once for all workers of the same scope that ask.
 async fn current(permit: &Permit<FetchAssignment>, app: &App, generation: u64) -> Result<(u64, Bytes), Problem> {
     let mut made = app.inner.assignment.lock().await;
-    if let Some((at, json)) = made.as_ref().filter(|(at, _)| *at >= generation) {
+    let scope = permit.reach().tenant();
+    if let Some((at, json)) = made.get(&scope.cloned()).filter(|(at, _)| *at >= generation) {
         return Ok((*at, json.clone()));
     }
     let assignment = permit.store().assignment(permit.reach()).await?;
     let json = Bytes::from(serde_json::to_vec(&assignment).map_err(Problem::internal)?);
-    *made = Some((assignment.generation, json.clone()));
+    // What is older is no longer asked for; so this holds one for each scope that has workers.
+    made.retain(|_, (at, _)| *at >= generation);
+    made.insert(scope.cloned(), (assignment.generation, json.clone()));
     Ok((assignment.generation, json))
 }
 
@@ -105,7 +108,8 @@ pub(super) async fn report(
 ) -> Result<StatusCode, Problem> {
     let mut report: WorkerReport = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's report: {error}")))?;
-    check_slot(permit.principal(), &report.worker)?;
+    check_slot(permit.reach(), &report.worker)?;
+    check_tenants(permit.reach(), report.pipelines.iter().map(|pipeline| &pipeline.key.tenant))?;
     if report.boot.is_empty() || report.boot.len() > BOOT_BYTES_MAX {
         return Err(Problem::bad_request(format!("`boot` has 1 to {BOOT_BYTES_MAX} bytes")));
     }
@@ -142,14 +146,21 @@ pub(super) async fn module(
     Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
-/// Whether a slot is one, and the one who speaks for it may.
-pub(super) fn check_slot(principal: &Principal, worker: &str) -> Result<(), Problem> {
+/// A worker speaks for the slot of its token, and for no other.
+pub(super) fn check_slot(fleet: &Fleet, worker: &str) -> Result<(), Problem> {
     WorkerScope::new(worker)
         .map_err(|error| Problem::bad_request(format!("`worker` is not a slot's name: {error}")))?;
-    if principal.speaks_for(worker) {
+    if fleet.is_in(worker) {
         return Ok(());
     }
-    tracing::warn!(subject = principal.subject(), worker, code = %Code::Forbidden, "a worker spoke for another's slot");
-    let detail = "this token is not for a worker of that slot; start the worker in a slot of its own account";
+    let detail = format!("this token is not for the slot `{worker}`; start the worker with the slot of its token");
     Err(Problem::new(Code::Forbidden, detail))
+}
+
+/// A worker of one tenant speaks of that tenant's pipelines only.
+pub(super) fn check_tenants<'a>(fleet: &Fleet, mut tenants: impl Iterator<Item = &'a TenantId>) -> Result<(), Problem> {
+    if tenants.all(|tenant| fleet.works_for(tenant)) {
+        return Ok(());
+    }
+    Err(Problem::not_found("such tenant for this worker"))
 }

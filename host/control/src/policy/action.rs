@@ -1,9 +1,11 @@
-//! Everything that can be done through the API, each a type: what it reaches, who may, and whether each use is written down.
+//! Everything that can be done through the API, each a type: what it reaches, which policies speak of it, and whether each use is
+//! written down.
 //!
+//! The table is the one source: `cedar/bulkhead.cedarschema` is made of it
+//! (`BULKHEAD_BLESS=1 cargo test -p bulkhead-control --lib policy::cedar`), and the policies beside that file speak of its groups.
 //! Must never: hold an action that reads a tenant's data and that a platform admin may do.
 
-use super::{Fleet, Platform, Reach};
-use crate::token::Role;
+use super::{Fleet, Of, Platform, Reach};
 use bulkhead_core::scope::TenantScope;
 
 /// Which uses of an action are kept in the audit.
@@ -15,31 +17,129 @@ pub enum Audited {
     Denials,
 }
 
+/// A group of actions, of which a policy speaks as one. Most bear the name of the weakest role that may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// For platform admins.
+    PlatformAdmin,
+    /// For workers.
+    Worker,
+    /// For auditors.
+    Auditor,
+    /// For viewers.
+    Viewer,
+    /// For operators.
+    Operator,
+    /// For developers.
+    Developer,
+    /// For tenant admins.
+    TenantAdmin,
+    /// For whoever has a role there, whichever.
+    AnyRole,
+    /// For whoever has a token of the tenant, without any role too.
+    Member,
+}
+
+impl Group {
+    /// All of them.
+    pub(crate) const ALL: [Group; 9] = [
+        Self::PlatformAdmin,
+        Self::Worker,
+        Self::Auditor,
+        Self::Viewer,
+        Self::Operator,
+        Self::Developer,
+        Self::TenantAdmin,
+        Self::AnyRole,
+        Self::Member,
+    ];
+
+    /// What is needed, for messages.
+    pub(crate) fn needs(self) -> String {
+        match self {
+            Self::AnyRole => "any role".to_owned(),
+            Self::Member => "a token of the tenant".to_owned(),
+            role => format!("the role `{}`", role.as_str()),
+        }
+    }
+
+    /// The name in policies.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::PlatformAdmin => "platform-admin",
+            Self::Worker => "worker",
+            Self::Auditor => "auditor",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Developer => "developer",
+            Self::TenantAdmin => "tenant-admin",
+            Self::AnyRole => "any-role",
+            Self::Member => "member",
+        }
+    }
+}
+
 /// Something that can be done.
 pub trait Action: Send + Sync + 'static {
     /// What it reaches.
     type Reach: Reach;
-    /// Its name in the audit and in messages.
+    /// Its name in the audit, in policies and in messages.
     const NAME: &'static str;
-    /// One of these is needed.
-    const ROLES: &'static [Role];
+    /// The groups of actions that it is in.
+    const GROUPS: &'static [Group];
     /// What is kept.
     const AUDITED: Audited;
 }
 
+/// An action as a row of the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ActionInfo {
+    pub(crate) name: &'static str,
+    pub(crate) says: &'static str,
+    pub(crate) groups: &'static [Group],
+    pub(crate) of: Of,
+}
+
+impl ActionInfo {
+    /// The action of this name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|action| action.name == name)
+    }
+
+    /// Whether a tenant may put it into a role of its own: what reaches a tenant, but for making tokens, since a token may be made in
+    /// anybody's name, and what needs no role.
+    pub(crate) fn is_grantable(&self) -> bool {
+        let needs_none = |group: &Group| matches!(group, Group::Member | Group::AnyRole);
+        self.of == Of::Tenant
+            && self.name != MintToken::NAME
+            && self
+                .groups
+                .iter()
+                .any(|group| !needs_none(group) && !matches!(group, Group::PlatformAdmin | Group::Worker))
+    }
+}
+
 macro_rules! actions {
-    ($($(#[$doc:meta])* $type:ident = $name:literal, $reach:ty, [$($role:ident),+], $audited:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $type:ident = $name:literal, $reach:ty, [$($group:ident),+], $audited:ident;)*) => {
         $(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[derive(Debug)]
             pub enum $type {}
             impl Action for $type {
                 type Reach = $reach;
                 const NAME: &'static str = $name;
-                const ROLES: &'static [Role] = &[$(Role::$role),+];
+                const GROUPS: &'static [Group] = &[$(Group::$group),+];
                 const AUDITED: Audited = Audited::$audited;
             }
         )*
+
+        /// Every action.
+        pub(crate) const ALL: &[ActionInfo] = &[$(ActionInfo {
+            name: $name,
+            says: concat!($($doc),*),
+            groups: &[$(Group::$group),+],
+            of: <$reach as Reach>::OF,
+        }),*];
     };
 }
 
@@ -51,16 +151,18 @@ actions! {
     /// Delete a tenant with everything it has.
     DeleteTenant = "tenants.delete", TenantScope, [PlatformAdmin], Always;
     /// See one tenant and the names of its projects.
-    ReadTenant = "tenants.read", TenantScope, [Viewer, PlatformAdmin], Always;
+    ReadTenant = "tenants.read", TenantScope, [Member, PlatformAdmin], Always;
     /// Make a token for one's own tenant.
     MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
     /// Read the tenant's audit.
-    ReadAudit = "audit.read", TenantScope, [TenantAdmin], Always;
+    ReadAudit = "audit.read", TenantScope, [Auditor], Always;
     /// Say into which topic of the tenant's its audit goes.
     SetAuditTopic = "audit.topic", TenantScope, [TenantAdmin], Always;
     /// Read the platform's own audit.
     ReadPlatformAudit = "platform-audit.read", Platform, [PlatformAdmin], Always;
-    /// See projects.
+    /// See which projects there are, as far as one has a role on them.
+    ListProjects = "projects.list", TenantScope, [Member], Always;
+    /// See a project.
     ReadProjects = "projects.read", TenantScope, [Viewer], Always;
     /// Make a project.
     CreateProject = "projects.create", TenantScope, [Developer], Always;
@@ -81,7 +183,7 @@ actions! {
     /// Apply a manifest, or go back to a revision.
     ApplyPipeline = "pipelines.apply", TenantScope, [Developer], Always;
     /// Pause or resume a pipeline.
-    PausePipeline = "pipelines.pause", TenantScope, [Developer], Always;
+    PausePipeline = "pipelines.pause", TenantScope, [Operator], Always;
     /// Delete a pipeline and its positions.
     DeletePipeline = "pipelines.delete", TenantScope, [Developer], Always;
     /// See topics.
@@ -95,17 +197,29 @@ actions! {
     /// Read records of a topic.
     ReadRecords = "records.read", TenantScope, [Viewer], Always;
     /// Send a request again under its key. What the request does is asked for beside this.
-    RepeatRequest = "requests.repeat", TenantScope, [Viewer], Denials;
+    RepeatRequest = "requests.repeat", TenantScope, [AnyRole, Member], Denials;
     /// See dead letters, their records included.
     ReadDeadLetters = "dead-letters.read", TenantScope, [Viewer], Always;
     /// Fetch a dead letter with the settings of its pipeline.
     BundleDeadLetter = "dead-letters.bundle", TenantScope, [Developer], Always;
     /// Send the record of a dead letter to its pipeline again.
-    ReplayDeadLetter = "dead-letters.replay", TenantScope, [Developer], Always;
+    ReplayDeadLetter = "dead-letters.replay", TenantScope, [Operator], Always;
     /// Put a dead letter away.
-    DropDeadLetter = "dead-letters.drop", TenantScope, [Developer], Always;
+    DropDeadLetter = "dead-letters.drop", TenantScope, [Operator], Always;
     /// Fetch the bytes of a module.
     DownloadModule = "modules.download", TenantScope, [Developer], Always;
+    /// Know that a tenant or a project is there. Asked by the policy itself: who may not is answered 404.
+    See = "access.see", TenantScope, [AnyRole, Member], Denials;
+    /// Ask why a request of one's own was or would be allowed.
+    ExplainOwnAccess = "access.explain-own", TenantScope, [Member], Always;
+    /// Ask the same for somebody else.
+    ExplainAccess = "access.explain", TenantScope, [Auditor], Always;
+    /// See who has which role, and what each role may do.
+    ReadAccess = "access.read", TenantScope, [Auditor], Always;
+    /// Bind a role to somebody, or take it back: none that may more than oneself.
+    GrantAccess = "access.grant", TenantScope, [TenantAdmin], Always;
+    /// Make, change and delete roles of one's own tenant: none that may more than oneself.
+    DefineRoles = "access.define", TenantScope, [TenantAdmin], Always;
     /// Read the logs of pipelines.
     ReadLogs = "logs.read", TenantScope, [Viewer], Always;
     /// See config entries with their values.

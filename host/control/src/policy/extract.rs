@@ -19,12 +19,14 @@ impl<A: Action> FromRequestParts<App> for Permit<A> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let params = RawPathParams::from_request_parts(parts, app).await.ok();
-        let tenant = params.iter().flatten().find(|(name, _)| *name == "tenant").map(|(_, value)| value);
+        let value_of = |wanted| params.iter().flatten().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let (tenant, project) = (value_of("tenant"), value_of("project"));
         let resource = resource(params.iter().flatten());
         let target = Target {
             method: parts.method.as_str(),
             path: parts.uri.path(),
             tenant,
+            project,
             resource: &resource,
             request_id: parts.extensions.get::<RequestId>().map_or("", RequestId::as_str),
             from: From::of(&parts.extensions, &parts.headers, &app.config().trusted_proxies),

@@ -2,13 +2,13 @@
 //!
 //! Must never: let an allowed request go on before its line is durable, or a refused one without a line somewhere.
 
-use super::action::Action;
+use super::action::{Action, Group};
 use super::{Policy, Reach, Target};
 use crate::audit::line::{Chain, Draft, Kind, Place, TEXT_BYTES_MAX};
 use crate::audit::trail::Change;
 use crate::counted::UnderWay;
 use crate::problem::Problem;
-use crate::token::{Principal, Role};
+use crate::token::Principal;
 use bulkhead_core::audit::plain;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
@@ -48,7 +48,7 @@ impl Policy {
             Some(problem) => draft.refused(problem.code, &problem.detail),
             None => draft,
         };
-        let chains = chains(principal, target, refused.is_some(), A::ROLES == [Role::Worker]);
+        let chains = chains(principal, target, refused.is_some(), A::GROUPS == [Group::Worker]);
         let written = join_all(chains.iter().map(|chain| self.writer.append(chain, draft.clone()))).await;
         let mut decided: Vec<(Chain, Place)> = Vec::new();
         for (chain, place) in chains.iter().zip(written) {

@@ -3,54 +3,24 @@
 use super::action::*;
 use super::*;
 
-/// `(name, of a tenant, roles)` of each action.
-fn all() -> Vec<(&'static str, bool, &'static [Role])> {
-    fn row<A: Action>() -> (&'static str, bool, &'static [Role]) {
-        (A::NAME, A::Reach::OF_TENANT, A::ROLES)
-    }
-    vec![
-        row::<CreateTenant>(),
-        row::<ListTenants>(),
-        row::<DeleteTenant>(),
-        row::<ReadTenant>(),
-        row::<MintToken>(),
-        row::<ReadAudit>(),
-        row::<SetAuditTopic>(),
-        row::<ReadPlatformAudit>(),
-        row::<ReadProjects>(),
-        row::<CreateProject>(),
-        row::<DeleteProject>(),
-        row::<ReadModules>(),
-        row::<WriteModules>(),
-        row::<DeleteModules>(),
-        row::<TagModules>(),
-        row::<ReadPipelines>(),
-        row::<PlanPipeline>(),
-        row::<ApplyPipeline>(),
-        row::<PausePipeline>(),
-        row::<DeletePipeline>(),
-        row::<ReadTopics>(),
-        row::<CreateTopic>(),
-        row::<DeleteTopic>(),
-        row::<ProduceRecords>(),
-        row::<ReadRecords>(),
-        row::<RepeatRequest>(),
-        row::<FetchAssignment>(),
-        row::<SendReport>(),
-        row::<FetchModule>(),
-    ]
-}
-
 #[test]
 fn a_platform_admin_may_not_look_into_a_tenant() {
     let allowed: Vec<_> =
-        all().into_iter().filter(|(_, _, roles)| roles.contains(&Role::PlatformAdmin)).map(|(name, ..)| name).collect();
+        ALL.iter().filter(|row| row.groups.contains(&Group::PlatformAdmin)).map(|row| row.name).collect();
     assert_eq!(allowed, ["tenants.create", "tenants.list", "tenants.delete", "tenants.read", "platform-audit.read"]);
 }
 
 #[test]
 fn what_reaches_no_tenant_is_only_for_the_platforms_own() {
-    for (name, of_tenant, roles) in all() {
-        assert!(of_tenant || roles.iter().all(|role| !role.is_of_tenant()), "{name}");
+    for row in ALL.iter().filter(|row| row.of != Of::Tenant) {
+        let platforms = |group: &Group| matches!(group, Group::PlatformAdmin | Group::Worker);
+        assert!(row.groups.iter().all(platforms), "{}", row.name);
     }
+}
+
+#[test]
+fn names_of_actions_are_unique_and_say_something() {
+    let names: std::collections::BTreeSet<_> = ALL.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), ALL.len());
+    assert!(ALL.iter().all(|row| row.says.len() > 5 && !row.says.contains('\n')));
 }

@@ -9,7 +9,7 @@ use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, Totals};
 use bulkhead_core::manifest::{PipelineSpec, Start};
-use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
+use bulkhead_core::name::{PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::TenantScope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +23,15 @@ type Told = (String, String, String, i64, String, i64, String, Option<String>, i
 type Initialised = BTreeMap<PipelineKey, BTreeMap<TopicName, BTreeSet<i32>>>;
 
 impl Store {
-    /// Every pipeline of every tenant, as of one generation. Of a home of one's own that is away: what it said last.
+    /// Every pipeline that a worker may run, as of one generation: of every tenant, or of the one that it works for. Of a
+    /// home of one's own that is away: what it said last.
     pub(crate) async fn assignment(&self, fleet: &Fleet) -> Result<Assignment, Problem> {
         // The generation is read first, with the shared rows: what other homes then say may be newer, and never older.
         let (generation, mut pipelines) = self.told_by(&self.shared, fleet).await?;
         for (tenant, home) in self.own_homes().await? {
+            if !fleet.works_for(&tenant) {
+                continue;
+            }
             match unless_own(Some(&tenant), self.told_by(&home, fleet).await)? {
                 Some((_, told)) => {
                     self.homes.told.lock().insert(tenant, told.clone());
@@ -45,20 +49,24 @@ impl Store {
 
     /// What the tenants of one home run, and the generation there.
     async fn told_by(&self, home: &Arc<Database>, fleet: &Fleet) -> Result<(u64, Vec<PipelineAssignment>), Problem> {
+        let whose = fleet.tenant().map_or("", TenantId::as_str);
         // One read transaction, so that generation and rows belong together.
         let mut tx = self.reading_fleet(home, fleet).await?;
         let (generation,): (i64,) = sqlx::query_as("SELECT generation FROM generation").fetch_one(&mut *tx).await?;
         let rows: Vec<Told> = sqlx::query_as(
             "SELECT tenant, project, pipeline, revision, spec, CAST(paused AS INTEGER), incarnation, start_at, starts,
                     CAST(starting_over AS INTEGER)
-             FROM pipelines ORDER BY tenant, project, pipeline",
+             FROM pipelines WHERE $1 = '' OR tenant = $1 ORDER BY tenant, project, pipeline",
         )
+        .bind(whose)
         .fetch_all(&mut *tx)
         .await?;
-        let partitions: Vec<(String, String, String, String, i32)> =
-            sqlx::query_as("SELECT tenant, project, pipeline, topic, partition FROM initialised")
-                .fetch_all(&mut *tx)
-                .await?;
+        let partitions: Vec<(String, String, String, String, i32)> = sqlx::query_as(
+            "SELECT tenant, project, pipeline, topic, partition FROM initialised WHERE $1 = '' OR tenant = $1",
+        )
+        .bind(whose)
+        .fetch_all(&mut *tx)
+        .await?;
         let stamps = entries::stamps(&mut tx).await?;
         drop(tx);
 

@@ -17,6 +17,7 @@
 //!
 //! Must never: build SQL from text, or take a tenant's name as a text.
 
+mod access;
 mod answers;
 mod assignment;
 mod audit;
@@ -42,6 +43,7 @@ mod topics;
 mod tx;
 mod uses;
 
+pub(crate) use access::{BindingRow, Bound, RoleRow, no_role};
 pub(crate) use answers::{ANSWER_KEPT_MS, Answer};
 pub(crate) use audit::{AuditFilter, AuditTopic, ChainEnd};
 pub(crate) use database::Place;

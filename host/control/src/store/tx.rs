@@ -124,9 +124,12 @@ impl Store {
         self.open_tx(home, Reach::Fleet, None, Mode::Write).await
     }
 
-    /// Begins to read what workers are to run of the tenants in a home.
-    pub(super) async fn reading_fleet(&self, home: &Arc<Database>, _: &Fleet) -> Result<Tx, Problem> {
-        self.open_tx(home, Reach::Fleet, None, Mode::Read).await
+    /// Begins to read what workers are to run of the tenants in a home: of one tenant, for a worker that works for that one only.
+    pub(super) async fn reading_fleet(&self, home: &Arc<Database>, fleet: &Fleet) -> Result<Tx, Problem> {
+        match fleet.tenant() {
+            None => self.open_tx(home, Reach::Fleet, None, Mode::Read).await,
+            own => self.open_tx(home, Reach::Tenant, own, Mode::Read).await,
+        }
     }
 
     /// Begins to prune what grows in a home. For what control does by itself, behind no request.

@@ -4,7 +4,7 @@
 //! Must never: sign a token whose roles and tenant do not fit together, or one that lives longer than [`TOKEN_LIFE_MAX`].
 
 use super::verify::Embedded;
-use super::{Claims, Role, coherent, key};
+use super::{Claims, Role, coherent, has_slot, key};
 use crate::folder::OpenError;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
@@ -42,10 +42,12 @@ impl From<&crate::ControlConfig> for IssuerConfig {
 pub struct Grant {
     /// Who it is for, at most 200 bytes; shown in the audit.
     pub subject: String,
-    /// For which tenant; `None` for a platform admin or a worker.
+    /// For which tenant; `None` for a platform admin, and for a worker of the pool.
     pub tenant: Option<TenantId>,
-    /// The roles, at least one.
+    /// The roles; of a tenant's token there may be none, and bindings say what it is worth.
     pub roles: BTreeSet<Role>,
+    /// A worker's slot: it can fetch and report as this one only.
+    pub slot: Option<String>,
     /// How long it lives; `None` for the issuer's default.
     pub life: Option<Duration>,
 }
@@ -53,7 +55,12 @@ pub struct Grant {
 impl Grant {
     /// A token of one role with the default life.
     pub fn new(subject: impl Into<String>, tenant: Option<TenantId>, role: Role) -> Self {
-        Self { subject: subject.into(), tenant, roles: BTreeSet::from([role]), life: None }
+        Self { subject: subject.into(), tenant, roles: BTreeSet::from([role]), slot: None, life: None }
+    }
+
+    /// The token of a worker in this slot, of the pool or of one tenant.
+    pub fn worker(slot: &str, tenant: Option<TenantId>) -> Self {
+        Self { slot: Some(slot.to_owned()), ..Self::new(format!("worker {slot}"), tenant, Role::Worker) }
     }
 }
 
@@ -136,7 +143,7 @@ impl Issuer {
         if grant.subject.is_empty() || grant.subject.len() > SUBJECT_BYTES_MAX || has_controls(&grant.subject) {
             return Err(MintError::Subject);
         }
-        if !coherent(grant.tenant.as_ref(), &grant.roles) {
+        if !coherent(grant.tenant.as_ref(), &grant.roles) || !has_slot(&grant.roles, grant.slot.as_deref()) {
             return Err(MintError::Roles);
         }
         let iat = jsonwebtoken::get_current_timestamp();
@@ -148,6 +155,7 @@ impl Issuer {
             exp: iat + life.as_secs().max(1),
             jti: uuid::Uuid::now_v7().to_string(),
             tenant: grant.tenant.clone(),
+            slot: grant.slot.clone(),
             roles: grant.roles.clone(),
         };
         let mut header = Header::new(Algorithm::EdDSA);
@@ -196,7 +204,7 @@ pub enum MintError {
     Subject,
     /// Roles and tenant do not fit together.
     #[error(
-        "name at least one role; viewer, developer and tenant-admin need a tenant, platform-admin and worker have none"
+        "these do not fit together: platform-admin has no tenant, worker has a slot and no other role beside it, and all others have a tenant"
     )]
     Roles,
     /// The key did not sign.

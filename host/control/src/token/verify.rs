@@ -6,13 +6,14 @@
 //! say which check failed in more detail than a client needs to get a better token.
 
 use super::oidc::Provider;
-use super::{Claims, IssuerConfig, Principal, Role, coherent};
+use super::{Claims, IssuerConfig, Principal, Role, coherent, has_slot};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bulkhead_core::code::Code;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -108,11 +109,13 @@ impl Embedded {
         if !self.for_everybody && claims.roles.iter().any(|role| *role != Role::Worker) {
             return Err(invalid("this server takes tokens of its identity provider only; `bulkhead login` gets one"));
         }
-        if !coherent(claims.tenant.as_ref(), &claims.roles) {
-            return Err(invalid("the token's roles and its tenant do not fit together; ask for a new one"));
+        if !coherent(claims.tenant.as_ref(), &claims.roles) || !has_slot(&claims.roles, claims.slot.as_deref()) {
+            return Err(invalid("the token's roles, its tenant and its slot do not fit together; ask for a new one"));
         }
-        let Claims { iss, sub: subject, tenant, roles, jti: token, iat: issued_s, exp: expires_s, .. } = claims;
-        Ok(Principal { issuer: Arc::from(iss), subject, tenant, roles, token, issued_s, expires_s, slots: None })
+        let Claims { iss, sub: subject, tenant, slot, roles, jti: token, iat: issued_s, exp: expires_s, .. } = claims;
+        let slots = slot.map(|slot| Arc::from([slot]));
+        let (issuer, groups) = (Arc::from(iss), BTreeSet::new());
+        Ok(Principal { issuer, subject, tenant, roles, groups, slots, token, issued_s, expires_s })
     }
 }
 

@@ -50,7 +50,7 @@ async fn an_intruders_row_is_its_own_tenants() {
     let server = Server::start().await;
     server.tenant("acme").await;
     let globex = server.tenant("globex").await;
-    globex.get("/api/v1/tenants/acme/topics").await.refused(403, "BH0004");
+    globex.get("/api/v1/tenants/acme/topics").await.refused(404, "BH0005");
     let at_acme = |line: &Value| line["allowed"] == false && line["target"] == "/api/v1/tenants/acme/topics";
     assert!(rows(&server, "globex").await.iter().any(at_acme));
     assert!(platform_lines(&server).await.iter().any(|line| at_acme(line) && line["tenant"] == "globex"));
@@ -72,7 +72,7 @@ async fn polls_of_workers_leave_no_rows_and_fetches_of_modules_do() {
     let after = rows(&server, "acme").await;
     // The fetch, and the reading of the audit before.
     assert_eq!(after.len(), before + 2);
-    assert!(after.iter().any(|row| row["action"] == "workers.module" && row["subject"] == "pool-0"));
+    assert!(after.iter().any(|row| row["action"] == "workers.module" && row["subject"] == "worker pool-0"));
 }
 
 #[tokio::test]

@@ -93,7 +93,19 @@ impl Server {
     }
 
     pub(crate) fn worker(&self) -> Client {
-        self.with_token(&self.control.issuer().mint(&Grant::new("pool-0", None, Role::Worker)).unwrap())
+        self.worker_in("pool-0", None)
+    }
+
+    /// A client with the token of a worker in this slot, of the pool or of one tenant.
+    pub(crate) fn worker_in(&self, slot: &str, tenant: Option<&str>) -> Client {
+        let grant = Grant::worker(slot, tenant.map(|tenant| tenant.parse().unwrap()));
+        self.with_token(&self.control.issuer().mint(&grant).unwrap())
+    }
+
+    /// A client whose token names a tenant and a subject, and no role.
+    pub(crate) fn nobody(&self, tenant: &str, subject: &str) -> Client {
+        let grant = Grant { roles: [].into(), ..Grant::new(subject, Some(tenant.parse().unwrap()), Role::Viewer) };
+        self.with_token(&self.control.issuer().mint(&grant).unwrap())
     }
 
     /// Makes a tenant and gives its developer.

@@ -4,6 +4,7 @@
 //! One binary, a module for each thing that a user would miss. The binary `all` keeps its metadata in SQLite; others (`../postgres.rs`) run
 //! every one of these tests on another database: [`metadata`] knows which by the binary's name.
 
+mod access;
 pub(crate) mod audit;
 mod audit_topic;
 pub(crate) mod chains;
@@ -15,6 +16,7 @@ mod description;
 mod entries;
 pub(crate) mod harness;
 mod logs;
+mod matrix;
 pub(crate) mod metadata;
 mod named;
 pub(crate) mod pipelines;
@@ -33,5 +35,4 @@ mod tenants;
 mod tokens;
 mod uploads;
 mod uses;
-mod walls;
 pub(crate) mod workers;

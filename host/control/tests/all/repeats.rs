@@ -65,7 +65,7 @@ async fn tenants_keys_never_meet() {
     acme.send("POST", PROJECTS, (KEY, "k"), shop.clone()).await.expect(201);
     let other = globex.send("POST", "/api/v1/tenants/globex/projects", (KEY, "k"), shop.clone()).await;
     assert_eq!((other.status, replayed(&other)), (201, false));
-    globex.send("POST", PROJECTS, (KEY, "k"), shop.clone()).await.refused(403, "BH0004");
+    globex.send("POST", PROJECTS, (KEY, "k"), shop.clone()).await.refused(404, "BH0005");
     server.anybody().send("POST", PROJECTS, (KEY, "k"), shop.clone()).await.refused(401, "BH0001");
     server.client("acme", Role::Viewer).send("POST", PROJECTS, (KEY, "v"), shop).await.refused(403, "BH0004");
 }

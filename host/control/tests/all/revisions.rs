@@ -87,7 +87,7 @@ async fn a_dry_run_tells_everything_and_writes_nothing() {
     dev.get(AT).await.refused(404, "BH0005");
     let made = dev.put(AT, MANIFEST).await.expect(201);
     let generation =
-        async || server.worker().get("/internal/v1/assignment?worker=a").await.expect(200)["generation"].clone();
+        async || server.worker().get("/internal/v1/assignment?worker=pool-0").await.expect(200)["generation"].clone();
     let before = generation().await;
     let plan = dev.put(&format!("{dry}&start=latest"), latest()).await.expect(200);
     assert_eq!((&plan["applied"], &plan["revision"], &plan["start"]), (&json!("changed"), &json!(1), &json!("latest")));

@@ -48,7 +48,7 @@ async fn an_assignment_holds_every_tenants_pipelines_and_is_read_by_the_workers_
     assert_eq!(poll(&server, POLL, Some(&etag(&answer))).await.status, 304);
     assert_eq!(poll(&server, POLL, Some("\"other\"")).await.status, 200);
     server.worker().get("/internal/v1/assignment?worker=Not_A_Slot").await.refused(400, "BH0007");
-    server.worker().get("/internal/v1/assignment?worker=a&wait=61").await.refused(400, "BH0007");
+    server.worker().get("/internal/v1/assignment?worker=pool-0&wait=61").await.refused(400, "BH0007");
     server.worker().get("/internal/v1/assignment").await.refused(400, "BH0007");
 }
 
@@ -92,7 +92,7 @@ async fn reports_become_the_status_that_a_tenant_sees() {
     second["pipelines"][0]["phase"] = json!("backoff");
     second["pipelines"][0]["code"] = json!("BH0311");
     second["pipelines"][0]["message"] = json!("stage `first` fails always");
-    worker.post(REPORT, &second).await.expect(204);
+    server.worker_in("pool-1", None).post(REPORT, &second).await.expect(204);
     let status = dev.get(AT).await.expect(200)["status"].clone();
     assert_eq!((&status["phase"], &status["code"]), (&json!("backoff"), &json!("BH0311")));
     assert_eq!((&status["lag"], &status["partitions"], &status["workers"]), (&json!(10), &json!(4), &json!(2)));
@@ -182,7 +182,7 @@ async fn stages_are_summed_over_the_workers_that_run_them() {
         let mut said = report(worker, "1", 1, records);
         let first = json!({"records_in": records, "records_out": 2 * records, "faults": 1, "fuel": 100});
         said["pipelines"][0]["stages"] = json!({"first": first, "former": first});
-        server.worker().post(REPORT, &said).await.expect(204);
+        server.worker_in(worker, None).post(REPORT, &said).await.expect(204);
     }
     let stages = dev.get(&format!("{AT}/stages")).await.expect(200);
     let items = stages["items"].as_array().unwrap();
@@ -190,4 +190,40 @@ async fn stages_are_summed_over_the_workers_that_run_them() {
     assert_eq!(shown, [("first", &json!(15)), ("last", &json!(0))], "in running order, and none that is no more");
     assert_eq!((&items[0]["recordsOut"], &items[0]["faults"], &items[0]["fuel"]), (&json!(30), &json!(2), &json!(200)));
     dev.get(&format!("{AT}x/stages")).await.refused(404, "BH0005");
+}
+
+#[tokio::test]
+async fn a_worker_speaks_for_its_slot_and_its_scope_only() {
+    let server = Server::start().await;
+    for tenant in ["acme", "globex"] {
+        let dev = ready(&server, tenant).await;
+        dev.put(&format!("/api/v1/tenants/{tenant}/projects/default/pipelines/p"), MANIFEST).await.expect(201);
+    }
+    let own = server.worker_in("globex-0", Some("globex"));
+    own.get(POLL).await.refused(403, "BH0004");
+    own.post(REPORT, &report("pool-0", "a", 1, 1)).await.refused(403, "BH0004");
+    // What it says of acme's pipeline is not heard, alone or among its own.
+    own.post(REPORT, &report("globex-0", "a", 1, 1)).await.refused(404, "BH0005");
+    let line = json!({"tenant": "acme", "project": "default", "pipeline": "p", "stage": null, "at_ms": 1, "level": "info",
+        "code": null, "message": "forged"});
+    own.post("/internal/v1/logs", &json!({"worker": "globex-0", "lines": [line]})).await.refused(404, "BH0005");
+    let acme = server.client("acme", bulkhead_control::Role::Viewer);
+    assert_eq!(acme.get(AT).await.expect(200)["status"]["phase"], Value::Null);
+    assert_eq!(acme.get("/api/v1/tenants/acme/projects/default/logs").await.expect(200)["items"], json!([]));
+
+    let mine = "/internal/v1/assignment?worker=globex-0";
+    let told: bulkhead_core::assignment::Assignment = serde_json::from_str(&own.get(mine).await.text).unwrap();
+    let tenants: Vec<_> = told.pipelines.iter().map(|pipeline| pipeline.key.tenant.as_str()).collect();
+    assert_eq!(tenants, ["globex"]);
+    // Both scopes are told of one generation, each its own.
+    let pool: bulkhead_core::assignment::Assignment =
+        serde_json::from_str(&poll(&server, POLL, None).await.text).unwrap();
+    assert_eq!((pool.generation, pool.pipelines.len()), (told.generation, 2));
+    assert_eq!(
+        serde_json::from_str::<Value>(&own.get(mine).await.text).unwrap()["pipelines"].as_array().unwrap().len(),
+        1
+    );
+    let mut said = report("globex-0", "a", 1, 3);
+    said["pipelines"][0]["tenant"] = json!("globex");
+    own.post(REPORT, &said).await.expect(204);
 }

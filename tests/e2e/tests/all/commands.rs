@@ -54,7 +54,8 @@ fn tokens_are_minted_where_there_is_a_key_and_roles_fit() -> Result<()> {
     assert!(code == 0 && out.trim().split('.').count() == 3 && error.is_empty(), "{error}");
     for (arguments, words) in [
         (&["--role", "viewer"][..], "tenant"),
-        (&["--role", "worker", "--tenant", "acme"], "tenant"),
+        (&["--role", "worker"], "slot"),
+        (&["--role", "viewer", "--tenant", "acme", "--slot", "pool-0"], "slot"),
         (&["--role", "king"], "roles are"),
         (&["--role", "viewer", "--tenant", "acme", "--life-s", "999999999"], "at most"),
     ] {
@@ -112,7 +113,11 @@ fn a_worker_alone_needs_a_token() -> Result<()> {
     let folder = Folder::new("worker")?;
     let ended = Serve::worker("pool-7").run_to_end(&folder.join("data"), folder.path())?;
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.log.contains("--token-file") && ended.log.contains("bulkhead token --role worker"), "{}", ended.log);
+    assert!(
+        ended.log.contains("--token-file") && ended.log.contains("bulkhead token --role worker --slot"),
+        "{}",
+        ended.log
+    );
     Ok(())
 }
 

@@ -90,13 +90,15 @@ fn transcript(shell: &Shell, host: &Host, commands: &[&str]) -> Result<String> {
 }
 
 /// Every command with its own help.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "",
     "new",
     "run",
     "login",
     "logout",
     "whoami",
+    "access",
+    "access grant",
     "tenant",
     "project",
     "topic",
@@ -151,6 +153,37 @@ fn tables_are_as_a_reader_judged_them() -> Result<()> {
         ],
     )?;
     compare("tables", &text)
+}
+
+#[test]
+fn access_is_as_a_reader_judged_it() -> Result<()> {
+    let host = Host::start(Serve::all())?;
+    host.tenant("acme")?;
+    let mut shell = Shell::of(&host, "acme", "tenant-admin")?;
+    let given = transcript(
+        &shell,
+        &host,
+        &[
+            "access list",
+            "project create shop",
+            "access grant operator --user test-2 --project shop",
+            "access grant viewer --group ops",
+            "access roles put night-shift --action pipelines.pause --action logs.read --description nights",
+            "access roles put night-shift --action tokens.mint",
+            "access grant nobody --user test-2",
+            "access grant viewer",
+            "access list",
+            "access list --project shop",
+            "access explain pipelines.pause --project shop --subject user:test-2",
+            "access explain pipelines.apply --project shop --subject user:test-2 -o json",
+            "access revoke viewer --group ops",
+            "access roles delete night-shift",
+        ],
+    )?;
+    shell.set("BULKHEAD_TOKEN", &host.token("viewer", Some("acme"))?);
+    let asked =
+        transcript(&shell, &host, &["access explain pipelines.apply", "access list", "access explain audit.raed"])?;
+    compare("access", &(given + &asked))
 }
 
 #[test]

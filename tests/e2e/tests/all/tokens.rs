@@ -135,7 +135,7 @@ fn another_tenants_token_gets_the_same_answer_whether_or_not_the_tenant_is_there
     for (method, path) in calls {
         let ask = |name: &str| {
             let tenant = mine.control().tenant(name);
-            let problem = refused(tenant.control().send(tenant.request(method.clone(), path)), 403, "BH0004", "");
+            let problem = refused(tenant.control().send(tenant.request(method.clone(), path)), 404, "BH0005", "");
             let mut body = problem.body;
             body.as_object_mut().expect("an object").remove("requestId");
             body.to_string().replace(name, "TENANT")
@@ -159,7 +159,7 @@ fn weak_tokens_and_those_for_other_doors_do_not_pass() -> Result<()> {
     refused(viewer.create_topic("t", 1), 403, "BH0004", "developer");
     refused(viewer.upload("m", "v1", "x"), 403, "BH0004", "developer");
     refused(viewer.apply("p", "x"), 403, "BH0004", "developer");
-    refused(viewer.pause("p"), 403, "BH0004", "developer");
+    refused(viewer.pause("p"), 403, "BH0004", "operator");
     refused(viewer.delete_pipeline("p"), 403, "BH0004", "developer");
     refused(viewer.produce("p-in", &[]), 403, "BH0004", "developer");
     refused(viewer.delete_topic("p-in"), 403, "BH0004", "developer");
@@ -168,9 +168,9 @@ fn weak_tokens_and_those_for_other_doors_do_not_pass() -> Result<()> {
     };
     refused(mint(&host.tenant_as("doors", "developer")?), 403, "BH0004", "tenant-admin");
 
-    let worker = tenant.control().with_token(&host.token("worker", None)?);
-    refused(topics(&worker.tenant("doors")), 403, "BH0004", "");
-    refused(worker.tenant("doors").status("p"), 403, "BH0004", "");
+    let worker = tenant.control().with_token(&host.worker_token("pool-0", None)?);
+    refused(topics(&worker.tenant("doors")), 404, "BH0005", "");
+    refused(worker.tenant("doors").status("p"), 404, "BH0005", "");
     refused(worker.create_tenant("x"), 403, "BH0004", "");
     let admin = host.admin()?;
     refused(topics(&admin.tenant("doors")), 403, "BH0004", "");

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Bytes of a subject or a token's id at most: both stand in every audit row.
 const NAME_BYTES_MAX: usize = 200;
 
+/// Groups of a token that are looked at: each is looked for among the role bindings.
+const GROUPS_MAX: usize = 64;
+
 /// What every token must say. `iss`, `aud`, `exp` and `nbf` have been checked already.
 #[derive(Deserialize)]
 pub(super) struct Claims {
@@ -59,6 +62,7 @@ pub(super) fn principal(
         issued_s: claims.iat,
         expires_s: claims.exp,
         slots,
+        groups: groups(&claims.others),
     })
 }
 
@@ -79,8 +83,14 @@ fn standing(claims: &Claims, config: &OidcConfig) -> Result<Standing, Refused> {
     let Some(Value::Array(named)) = at(&claims.others, &config.roles_claim) else { return Err(no_roles) };
     let names = named.iter().map(|name| name.as_str().ok_or(no_roles));
     // The claim also holds roles of the provider's own.
-    let roles = names.filter_map(|name| name.map(|name| name.parse::<Role>().ok()).transpose());
+    let roles = names.filter_map(|name| name.map(|name| Role::from_claim(name)).transpose());
     Ok(Standing { tenant, roles: roles.collect::<Result<BTreeSet<_>, _>>()?, slots: None })
+}
+
+/// The groups that it is in, to which roles may be bound; the first of them, where there are very many.
+fn groups(claims: &Map<String, Value>) -> BTreeSet<String> {
+    let named = claims.get("groups").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    named.filter(|name| is_name(name)).take(GROUPS_MAX).map(str::to_owned).collect()
 }
 
 fn tenant(value: &Value) -> Result<TenantId, Refused> {
