@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod denials;
 mod edges;
 mod files;
 mod limits;

@@ -84,6 +84,13 @@ fn no_grant_and_no_key_reaches_another_tenant_not_even_by_a_link() {
             assert!(told.starts_with("!key") || told == "own:5", "{key}: {told}");
         }
     }
+    // A link in one's own folder is one's own to remove and to write over; what lies behind it is not.
+    for key in &keys[..4] {
+        for command in ["delete|all|K", "upload|all|K|1|4"] {
+            let told = told(&world, ACME, &[&command.replace('K', key)]);
+            assert!(told[0].starts_with("!key"), "{command} of {key}: {told:?}");
+        }
+    }
     assert_eq!(told(&world, ACME, &["put|all|neighbour/new|x"])[0].split(':').next(), Some("!key"));
     assert_eq!(
         told(&world, ACME, &["put|all|file|mine", "get|all|file|0|9", "list|all|||9"]),

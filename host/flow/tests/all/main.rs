@@ -3,6 +3,7 @@
 //! Each test has a log of its own in a folder of its own; the engine and the runtime are shared. Nothing waits for a fixed time:
 //! [`support::until`] looks again and again, and fails after a minute.
 
+mod apart;
 mod bucketed;
 mod buckets;
 mod exactly_once;

@@ -85,25 +85,36 @@ impl ModuleSource for Guests {
     }
 }
 
-/// The lines of all stages.
+/// The lines of all stages, each with its tenant.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<(String, String)>>>);
 
-impl GuestLog for Lines {
+/// Where one stage's lines go.
+struct LinesOf {
+    tenant: String,
+    all: Lines,
+}
+
+impl GuestLog for LinesOf {
     fn write(&self, _: Level, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
+        self.all.0.lock().unwrap().push((self.tenant.clone(), message.to_owned()));
     }
 }
 
 impl GuestLogs for Lines {
-    fn sink(&self, _: &PipelineKey, _: &StageName) -> Arc<dyn GuestLog> {
-        Arc::new(self.clone())
+    fn sink(&self, key: &PipelineKey, _: &StageName) -> Arc<dyn GuestLog> {
+        Arc::new(LinesOf { tenant: key.tenant.to_string(), all: self.clone() })
     }
 }
 
 impl Lines {
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap().join("\n")
+        self.0.lock().unwrap().iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn of(&self, tenant: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|(whose, _)| whose == tenant).map(|(_, line)| line.clone()).collect()
     }
 }
 
