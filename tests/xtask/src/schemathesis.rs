@@ -1,8 +1,8 @@
 //! Requests that nobody would write: schemathesis makes them from the API's own description, and a host must answer each without a 5xx,
 //! and as the description says.
 //!
-//! The host is a real one on a folder of its own, with a tenant, its topics, a module and a pipeline, so that names which are there are
-//! met too. What is sent is the same each time, by a fixed seed. The tool and all that it needs come from PyPI into a folder below
+//! The host is a real one on a folder of its own, with two tenants, their topics, a module and a pipeline each, so that names which are
+//! there are met too. Everything that a tenant wrote holds its marker, and no answer to the other may hold it (`markers.py`). What is sent is the same each time, by a fixed seed. The tool and all that it needs come from PyPI into a folder below
 //! `target`, each in the version of `schemathesis.txt`.
 //! Must never: leave the host running, or call a run good in which nothing was sent.
 
@@ -18,34 +18,86 @@ use std::process::{Child, ChildStdout, Stdio};
 /// The tool and what it needs, with versions.
 const REQUIREMENTS: &str = include_str!("schemathesis.txt");
 /// What is asked of every answer.
-const CHECKS: &str = "not_a_server_error,response_schema_conformance,content_type_conformance";
+const CHECKS: &str = "not_a_server_error,response_schema_conformance,content_type_conformance,another_tenants_marker";
+/// The check of markers, which is ours.
+const MARKERS: &str = include_str!("markers.py");
 /// Requests that are made up for each operation, beside those for each rule of its parameters.
 const EXAMPLES: &str = "3";
 /// The same by hand, where there is more time.
 const EXAMPLES_BY_HAND: &str = "25";
 const SEED: &str = "7";
-const TENANT: &str = "acme";
 /// The example whose stage and pipeline are there.
 const PIPELINE: &str = "weather";
+/// The tenants.
+const TENANTS: [&str; 2] = ["acme", "globex"];
+
+/// What is in everything that a tenant wrote.
+fn marker(tenant: &str) -> String {
+    format!("zq{tenant}zq")
+}
 
 /// Who asks, and for what.
 struct Asker {
     what: &'static str,
     role: &'static str,
+    /// Whose token it is; the platform's own where there is none.
+    tenant: Option<&'static str>,
+    /// The tenant in paths.
+    asks: &'static str,
     /// Names in paths that are not made up, as lines of schemathesis's configuration.
     names: &'static str,
+    /// Whether what the tenant wrote must be met.
+    meets: bool,
 }
 
-/// First names that are there, so that more is reached than 404s; then any names; then those of the platform's own.
-const ASKERS: [Asker; 3] = [
+/// Names of what is there.
+const NAMES: &str = "\"path.project\" = \"default\"\n\"path.topic\" = \"weather\"\n\"path.module\" = \"weather-alerts\"\n\
+                     \"path.pipeline\" = \"weather\"\n";
+
+/// First names that are there, so that more is reached than 404s; then any names; then either tenant with its token in the other's paths;
+/// then the platform's own.
+const ASKERS: [Asker; 6] = [
     Asker {
-        what: "names that are there",
+        what: "acme, names that are there",
         role: "tenant-admin",
-        names: "\"path.project\" = \"default\"\n\"path.topic\" = \"weather\"\n\"path.module\" = \"weather-alerts\"\n\
-                \"path.pipeline\" = \"weather\"\n",
+        tenant: Some("acme"),
+        asks: "acme",
+        names: NAMES,
+        meets: true,
     },
-    Asker { what: "any names", role: "tenant-admin", names: "" },
-    Asker { what: "the platform's admin", role: "platform-admin", names: "" },
+    Asker {
+        what: "acme, any names",
+        role: "tenant-admin",
+        tenant: Some("acme"),
+        asks: "acme",
+        names: "",
+        meets: false,
+    },
+    Asker {
+        what: "globex, names that are there",
+        role: "tenant-admin",
+        tenant: Some("globex"),
+        asks: "globex",
+        names: NAMES,
+        meets: true,
+    },
+    Asker {
+        what: "acme in globex's paths",
+        role: "tenant-admin",
+        tenant: Some("acme"),
+        asks: "globex",
+        names: NAMES,
+        meets: false,
+    },
+    Asker {
+        what: "globex in acme's paths",
+        role: "tenant-admin",
+        tenant: Some("globex"),
+        asks: "acme",
+        names: NAMES,
+        meets: false,
+    },
+    Asker { what: "the platform's admin", role: "platform-admin", tenant: None, asks: "acme", names: "", meets: false },
 ];
 
 /// Runs it with more requests; `arguments` are schemathesis's own and come last.
@@ -87,15 +139,21 @@ fn ask(arguments: &[&str]) -> Result<Tally> {
 impl Asker {
     /// Returns whether every answer was as it must be. What was found is shown, each with a command that asks it again.
     fn ask(&self, tool: &Path, folder: &Path, host: &Host, arguments: &[&str]) -> Result<bool> {
-        let tenant = (self.role != "platform-admin").then_some(TENANT);
-        let token = host.token(self.role, tenant)?;
+        let token = host.token(self.role, self.tenant)?;
+        // Of the platform's own, whose admins see names only, neither.
+        let foreign: Vec<_> = TENANTS.into_iter().filter(|of| self.tenant != Some(of)).map(marker).collect();
+        let own = self.tenant.filter(|_| self.meets).map(marker).unwrap_or_default();
+        let hooks = folder.join("markers.py");
+        fs::write(&hooks, MARKERS)?;
         let (config, report) = (folder.join("schemathesis.toml"), folder.join("report.xml"));
-        let headers = format!("headers = {{ Authorization = \"Bearer {token}\" }}\n");
-        fs::write(&config, format!("{headers}[parameters]\n\"path.tenant\" = \"{TENANT}\"\n{}", self.names))?;
+        let headers = format!("hooks = {hooks:?}\nheaders = {{ Authorization = \"Bearer {token}\" }}\n");
+        fs::write(&config, format!("{headers}[parameters]\n\"path.tenant\" = \"{}\"\n{}", self.asks, self.names))?;
         // What an earlier run left would look like an answer to this one.
         let _ = fs::remove_file(&report);
         let asked = program(tool)
             .folder(folder)
+            .env("BULKHEAD_FOREIGN_MARKERS", foreign.join(" "))
+            .env("BULKHEAD_OWN_MARKER", own)
             .arg("--config-file")
             .arg(&config)
             .arg("run")
@@ -171,18 +229,31 @@ impl Host {
         bail!("the host ended before it served; see {}", folder.join("host.log").display())
     }
 
-    /// Makes the tenant, its topics, its module and its pipeline.
+    /// Makes the tenants with their topics, modules and pipelines, and a marker in every text that a tenant can write.
     fn prepare(&self) -> Result<()> {
         let admin = self.token("platform-admin", None)?;
-        self.command(&admin, &["tenant", "create", TENANT])?;
-        let token = self.token("tenant-admin", Some(TENANT))?;
-        for topic in ["weather", "weather-alerts", "weather-dead"] {
-            self.command(&token, &["topic", "create", topic])?;
-        }
         let component = crate::wasm::folder().join("weather_alerts.wasm");
-        self.command(&token, &["module", "push", &component.to_string_lossy(), "weather-alerts:v1"])?;
         let manifest = root().join("examples").join(PIPELINE).join("pipeline.yaml");
-        self.command(&token, &["pipeline", "apply", "-f", &manifest.to_string_lossy(), "--wait"])
+        for tenant in TENANTS {
+            let marker = marker(tenant);
+            self.command(&admin, &["tenant", "create", tenant])?;
+            let token = self.token("tenant-admin", Some(tenant))?;
+            let command = |words: &[&str]| self.command(&token, words);
+            for topic in ["weather", "weather-alerts", "weather-dead"] {
+                command(&["topic", "create", topic])?;
+            }
+            command(&["module", "push", &component.to_string_lossy(), "weather-alerts:v1"])?;
+            command(&["pipeline", "apply", "-f", &manifest.to_string_lossy(), "--wait"])?;
+            command(&["project", "create", "shop", "--description", &marker])?;
+            command(&["access", "roles", "put", "reader", "--action", "topics.read", "--description", &marker])?;
+            command(&["access", "grant", "reader", "--user", &marker])?;
+            // No weather: the stage cannot handle it, so that it is in a dead letter too.
+            let records = self.data.join("records");
+            fs::write(&records, format!("{marker}\n"))?;
+            let file = records.to_string_lossy();
+            command(&["produce", "weather", "--file", &file, "--key", &marker, "--header", &format!("h={marker}")])?;
+        }
+        Ok(())
     }
 
     fn token(&self, role: &str, tenant: Option<&str>) -> Result<String> {
@@ -201,7 +272,6 @@ impl Host {
             // Nothing of this machine's own settings.
             .args(["--config", "/dev/null", "--server", &self.url])
             .env("BULKHEAD_TOKEN", token)
-            .env("BULKHEAD_TENANT", TENANT)
             .run()
     }
 
