@@ -32,6 +32,7 @@ pub(super) fn path_of(row: &Row, tenant: &str, project: &str) -> String {
         ("{digest}", &digest),
         ("{subject}", "user:eve"),
         ("{role}", "viewer"),
+        ("{name}", "n"),
     ];
     let path = fill.iter().fold(row.path.to_owned(), |path, (name, value)| path.replace(name, value));
     assert!(!path.contains('{'), "say in tests/all/matrix/paths.rs what to fill in for {path}");

@@ -132,6 +132,7 @@ fn public_routes_are_known_and_few() {
         "/api/v1/errors/{code}",
         "/api/v1/openapi.json",
         "/api/v1/docs",
+        "/api/v1/login",
     ];
     assert_eq!(public, known);
 }
