@@ -9,7 +9,6 @@ use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
 use crate::policy::{Fleet, Permit};
 use crate::problem::Problem;
 use crate::store::{Reporter, now_ms};
-use crate::token::Principal;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

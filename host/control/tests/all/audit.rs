@@ -160,7 +160,7 @@ async fn who_has_no_token_is_written_down_once_a_minute() {
 #[tokio::test]
 async fn a_token_of_a_tenant_that_is_not_there_is_refused_in_the_platforms_audit() {
     let server = Server::start().await;
-    server.client("ghost", Role::Developer).get("/api/v1/tenants/ghost/topics").await.refused(403, "BH0004");
+    server.client("ghost", Role::Developer).get("/api/v1/tenants/ghost/topics").await.refused(404, "BH0005");
     assert!(platform_lines(&server).await.iter().any(|line| line["subject"] == "developer@ghost"));
 }
 
