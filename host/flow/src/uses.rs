@@ -18,10 +18,13 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Revisions of which counts are kept.
 const REVISIONS_MAX: usize = 4;
 
+/// The uses of one revision, by stage and grant.
+type ByGrant = BTreeMap<(StageName, String), Use>;
+
 /// A pipeline's uses.
 #[derive(Default)]
 pub(crate) struct Uses {
-    revisions: Mutex<BTreeMap<u64, BTreeMap<(StageName, String), Use>>>,
+    revisions: Mutex<BTreeMap<u64, ByGrant>>,
     told: Mutex<Told>,
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct StateTools {
     pub(crate) topic: PhysicalTopic,
 }
 
+/// How many entries each stage wrote, by its index.
+pub(crate) type StageEntries = Vec<(usize, u64)>;
+
 /// See the module's documentation.
 pub(crate) struct PartitionState {
     /// For each stage that has state, the prefix of its store and the store.
@@ -105,7 +108,7 @@ impl PartitionState {
     ///
     /// # Errors
     /// Where the local store fails: the assignment has to begin anew.
-    pub(crate) fn accept(&mut self) -> Result<Option<(Held, Vec<(usize, u64)>)>, HostFault> {
+    pub(crate) fn accept(&mut self) -> Result<Option<(Held, StageEntries)>, HostFault> {
         if self.target().is_none() {
             return Ok(None);
         }
