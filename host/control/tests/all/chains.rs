@@ -6,6 +6,7 @@ use crate::metadata::Metadata;
 use bulkhead_control::audit::{JwkSet, read_checkpoint};
 use bulkhead_control::{ControlConfig, Role};
 use bulkhead_core::audit::{Anchor, Checker, Verdict, seal};
+use bulkhead_test_services::Postgres;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, SqliteConnection};
 use std::time::Duration;
@@ -24,9 +25,15 @@ pub(crate) async fn by_hand(server: &Server, statements: &[impl AsRef<str>]) {
             }
             database.close().await.unwrap();
         }
-        Metadata::Postgres(database) => {
+        Metadata::Postgres(shared, _) => {
             for statement in statements.filter(|statement| !statement.starts_with("DROP TRIGGER")) {
-                database.run(&format!("SET search_path TO bulkhead; {statement}")).unwrap();
+                let of_platform = statement.contains("_platform");
+                let (schema, database) = match server.metadata.home("acme").filter(|_| !of_platform) {
+                    Some(home) => home,
+                    None => ("bulkhead".to_owned(), shared.name.clone()),
+                };
+                let sql = format!("SET search_path TO \"{schema}\"; {statement}");
+                Postgres::shared().run(&database, &sql).unwrap();
             }
         }
     }
@@ -40,11 +47,13 @@ async fn as_the_server(server: &Server) -> AnyConnection {
             let file = server.data_dir().join("control.db");
             AnyConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap()
         }
-        Metadata::Postgres(database) => {
-            let url = std::fs::read_to_string(database.server_url_file()).unwrap();
+        Metadata::Postgres(shared, _) => {
+            let (schema, database) = server.metadata.home("acme").expect("a home on PostgreSQL");
+            let url = std::fs::read_to_string(shared.server_url_file()).unwrap();
+            let url = url.replace(&format!("/{}", shared.name), &format!("/{database}"));
             let mut connection = AnyConnection::connect(&url).await.unwrap();
-            let tenant = "SET search_path TO bulkhead; SET bulkhead.tenant TO 'acme'";
-            sqlx::raw_sql(tenant).execute(&mut connection).await.unwrap();
+            let tenant = format!("SET search_path TO \"{schema}\"; SET bulkhead.tenant TO 'acme'");
+            sqlx::raw_sql(AssertSqlSafe(tenant)).execute(&mut connection).await.unwrap();
             connection
         }
     }
