@@ -99,7 +99,9 @@ mod tests {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(Peer(SocketAddr::new(peer.parse().unwrap(), 1))));
         let mut headers = HeaderMap::new();
-        forwarded.iter().for_each(|text| drop(headers.append(FORWARDED_FOR, text.parse().unwrap())));
+        for text in forwarded {
+            headers.append(FORWARDED_FOR, text.parse().unwrap());
+        }
         let trusted: Vec<Network> = trusted.iter().map(|text| text.parse().unwrap()).collect();
         let from = From::of(&extensions, &headers, &trusted);
         (from.client.unwrap().to_string(), from.proxy.map(|proxy| proxy.to_string()))
