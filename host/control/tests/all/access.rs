@@ -222,7 +222,11 @@ async fn the_audit_says_by_which_role_and_policy() {
     let audit = server.client("acme", Role::Auditor).get("/api/v1/tenants/acme/audit").await.expect(200);
     let of = |action: &str| {
         let items = audit["items"].as_array().unwrap();
-        items.iter().find(|row| row["action"] == action).unwrap_or_else(|| panic!("{action}: {audit}")).clone()
+        items
+            .iter()
+            .find(|row| row["kind"] == "decision" && row["action"] == action)
+            .unwrap_or_else(|| panic!("{action}: {audit}"))
+            .clone()
     };
     assert_eq!(of("projects.read")["policies"], json!(["viewer on project shop by binding of user:ann"]));
     assert_eq!(of("access.grant")["policies"], json!(["tenant-admin on tenant acme by token"]));

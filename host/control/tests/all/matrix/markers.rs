@@ -22,7 +22,8 @@ struct Theirs {
     digest: String,
     etag: String,
     line: String,
-    token_id: String,
+    /// Where the newest line of its audit is.
+    place: String,
 }
 
 /// globex with something in every place that holds a text.
@@ -75,8 +76,8 @@ async fn fill(server: &Server) -> Theirs {
     for (path, text) in [(&at, TEXT), (&format!("{at}/dead-letters"), TEXT), (&format!("{project}/logs"), TEXT)] {
         assert!(admin.get(path).await.text.contains(text), "globex itself does not find the marker in {path}");
     }
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    Theirs { digest, etag, line: text(&lines["items"][0]["id"]), token_id: text(&audit["items"][0]["id"]) }
+    let line = lines["items"][0]["id"].as_str().unwrap().to_owned();
+    Theirs { digest, etag, line, place: audit["items"][0]["seq"].to_string() }
 }
 
 /// A request: method, path below acme, headers, body.
@@ -89,7 +90,7 @@ fn asks(name: &str, theirs: &Theirs) -> Vec<Ask> {
     let put = |method, path: &str, body: String| (method, path.to_owned(), vec![], body);
     let with = |method, path: &str, header, value: &str| (method, path.to_owned(), vec![(header, value.to_owned())], String::new());
     let manifest = |from: &str, to: &str| MANIFEST.replacen(from, to, 1);
-    let Theirs { digest, etag, line, token_id } = theirs;
+    let Theirs { digest, etag, line, place } = theirs;
     let default = "/projects/default";
     let pipeline = format!("{default}/pipelines/p");
     vec![
@@ -142,7 +143,7 @@ fn asks(name: &str, theirs: &Theirs) -> Vec<Ask> {
         with("GET", &format!("{default}/logs"), "x-bulkhead-tenant", "globex"),
         with("GET", "/topics", "x-tenant", "globex"),
         with("POST", &format!("{default}/pipelines/{name}/pause"), "idempotency-key", "theirs"),
-        with("GET", "/topics", "x-request-id", token_id),
+        with("GET", "/topics", "x-request-id", place),
         // In bodies.
         put("POST", "/projects", json!({"name": format!("{name}.in")}).to_string()),
         put("POST", "/projects", json!({"name": "x", "tenant": "globex", "description": name}).to_string()),
@@ -187,7 +188,7 @@ async fn what_names_another_tenants_things_finds_nothing() {
         digest: format!("sha256:{}", "0".repeat(64)),
         etag: "\"void\"".to_owned(),
         line: "0".to_owned(),
-        token_id: "0".to_owned(),
+        place: "0".to_owned(),
     };
     let mut wrong = Vec::new();
     let (named, void) = (asks(NAME, &theirs), asks(VOID, &voids));
