@@ -98,6 +98,11 @@ impl Buckets {
         Ok(Self { store: Arc::new(store) })
     }
 
+    /// Whether they are on a server, which may keep more than it shows.
+    pub fn is_remote(&self) -> bool {
+        matches!(&*self.store, Store::Remote(_))
+    }
+
     /// The part of a tenant's bucket that lies below `prefix`.
     pub fn granted(&self, scope: &TenantScope, bucket: &BucketName, prefix: &KeyPrefix, access: Access) -> Granted {
         Granted::new(self.store.clone(), scope.bucket(bucket), prefix.clone(), access)

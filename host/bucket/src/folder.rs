@@ -132,6 +132,20 @@ impl Folder {
         }
     }
 
+    /// Removes the folder `below`, which ends in a slash, with the folders in it. What is no folder stays, and so do those around it.
+    pub(crate) fn remove_folders(&self, below: &str) -> Result<(), BucketError> {
+        let key = below.trim_end_matches('/');
+        let removed = self.parent(key, false).and_then(|(parent, name)| {
+            let folder = openat(&parent, name, folder_flags(), Mode::empty())?;
+            remove_inner(&folder, 0)?;
+            remove_empty(&parent, name)
+        });
+        match removed {
+            Err(error) if error.kind == BucketErrorKind::Missing => Ok(()),
+            done => done,
+        }
+    }
+
     /// See [`crate::remote::Remote::list`]. Links and other things that are no files are left out.
     pub(crate) fn list(&self, below: &str, after: Option<&str>, limit: usize) -> Result<Vec<ObjectInfo>, BucketError> {
         let mut found = BTreeMap::new();
@@ -248,6 +262,34 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Removes empty folders from the innermost outwards. A key is at most 1,024 bytes, so this is not deep.
+fn remove_inner(folder: &OwnedFd, depth: usize) -> Result<(), BucketError> {
+    if depth > bulkhead_core::limits::KEY_BYTES_MAX {
+        return Ok(());
+    }
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match openat(folder, name, folder_flags(), Mode::empty()) {
+            Ok(inner) => remove_inner(&inner, depth + 1)?,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        remove_empty(folder, name)?;
+    }
+    Ok(())
+}
+
+fn remove_empty(parent: &OwnedFd, name: impl rustix::path::Arg) -> Result<(), BucketError> {
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn info(key: &str, stat: &rustix::fs::Stat) -> ObjectInfo {

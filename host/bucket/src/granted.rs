@@ -72,6 +72,14 @@ impl Store {
         }
     }
 
+    /// Removes the folders below, where the store has folders and there is nothing else in them.
+    pub(crate) async fn remove_folders(&self, below: String) -> Result<(), BucketError> {
+        match self {
+            Store::Remote(_) => Ok(()),
+            Store::Folder(folder) => Self::blocking(folder, move |folder| folder.remove_folders(&below)).await,
+        }
+    }
+
     /// Keys come relative to `below`.
     pub(crate) async fn list(
         &self,

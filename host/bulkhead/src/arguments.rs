@@ -81,6 +81,13 @@ pub(crate) struct ServeArguments {
     /// CPU seconds of the compiler for one uploaded module at most
     #[arg(long, default_value_t = bulkhead_engine::CompileLimits::default().cpu_seconds, env = "BULKHEAD_COMPILE_CPU_S")]
     pub(crate) compile_cpu_s: u64,
+    /// YAML file with plans: what tenants may keep, by the plan's name, for instance `gold: { topics: 5000 }`; what is left out is as
+    /// in `standard`
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_PLANS")]
+    pub(crate) plans: Option<PathBuf>,
+    /// A tenant to be made at the start where it is not there, with a token in `keys/default-tenant.token` of the data folder
+    #[arg(long, value_name = "NAME", env = "BULKHEAD_DEFAULT_TENANT")]
+    pub(crate) default_tenant: Option<TenantId>,
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
     #[command(flatten)]

@@ -107,5 +107,5 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
-    Ok(Assignment { generation: 1, pipelines: vec![pipeline] })
+    Ok(Assignment { generation: 1, pipelines: vec![pipeline], erasures: 0 })
 }

@@ -29,6 +29,7 @@ const CHUNKS_WAITING_MAX: usize = 2;
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
+    folder: Arc<std::path::Path>,
     /// Held while metadata and objects change together, so that a deletion cannot take the bytes of an upload that has
     /// just found them there.
     together: Arc<Mutex<()>>,
@@ -40,7 +41,7 @@ impl Blobs {
         let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| {
             OpenError::because(Code::ConfigInvalid, format!("cannot keep modules in `{}`", folder.display()), error)
         })?;
-        Ok(Self { store: Arc::new(store.with_fsync(true)), together: Arc::default() })
+        Ok(Self { store: Arc::new(store.with_fsync(true)), folder: folder.into(), together: Arc::default() })
     }
 
     /// Deletes what uploads left that a crash ended. Call it before there are uploads.
@@ -88,9 +89,21 @@ impl Blobs {
         }
     }
 
-    /// Deletes the bytes of all of a tenant's modules.
+    /// Deletes the bytes of all of a tenant's modules, and the folder, whose name is the tenant's.
     pub(crate) async fn delete_tenant(&self, scope: &TenantScope) -> Result<usize, Problem> {
-        self.delete_all(&Path::from(scope.module_folder())).await
+        let folder = scope.module_folder();
+        let deleted = self.delete_all(&Path::from(folder.as_str())).await?;
+        match tokio::fs::remove_dir(self.folder.join(&folder)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::internal(error)),
+            _ => Ok(deleted),
+        }
+    }
+
+    /// How many modules' bytes a tenant has, the folder counted where it is there.
+    pub(crate) async fn left_of(&self, scope: &TenantScope) -> Result<u64, Problem> {
+        let folder = scope.module_folder();
+        let found: Vec<_> = self.store.list(Some(&Path::from(folder.as_str()))).try_collect().await?;
+        Ok(found.len() as u64 + u64::from(self.folder.join(&folder).exists()))
     }
 
     async fn delete_all(&self, folder: &Path) -> Result<usize, Problem> {

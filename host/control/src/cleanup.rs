@@ -1,9 +1,9 @@
-//! What a deletion leaves in the log and the object store, done when it can be.
+//! What a pipeline's deletion leaves in the log and the object store, done when it can be. A tenant's is [`crate::erasure`].
 //!
 //! A deleted pipeline takes along what it made: its positions, its stages' state, rows and manifests of its bucket outputs, and objects that
 //! were staged and not published. What it wrote is the tenant's and stays: topics, dead letters among them, and published objects. A
 //! revision that drops a stage or an output takes nothing along, since a roll back wants it.
-//! Must never: delete what a pipeline or a tenant has while workers may still run it, or fail for good where trying again would do.
+//! Must never: delete what a pipeline has while workers may still run it, or fail for good where trying again would do.
 
 use crate::api::App;
 use crate::problem::Problem;
@@ -14,9 +14,8 @@ use bulkhead_core::name::ProjectId;
 use bulkhead_core::scope::TenantScope;
 
 impl App {
-    /// Does a leftover's work. `false` where it has to wait for other work or for requests under way, of which the caller is `own`;
-    /// a conflict where workers are still leaving.
-    pub(crate) async fn clear(&self, leftover: &Leftover, own: usize) -> Result<bool, Problem> {
+    /// Does a leftover's work. `false` where it has to wait for other work; a conflict where workers are still leaving.
+    pub(crate) async fn clear(&self, leftover: &Leftover) -> Result<bool, Problem> {
         match leftover {
             Leftover::Pipeline(gone) => {
                 // An empty group proves nothing while a worker may not have been told to leave: it could be between two memberships.
@@ -33,20 +32,6 @@ impl App {
                     return Ok(false);
                 }
                 Ok(self.topics().discard_staged(&gone.scope, gone.path()).await?)
-            }
-            Leftover::Tenant(scope) => {
-                if self.policy().requests_under_way(scope) > own || self.has_left_groups(scope).await? {
-                    return Ok(false);
-                }
-                for topic in self.topics().list(scope).await? {
-                    self.topics().delete(scope, &topic).await?;
-                }
-                if !self.topics().delete_hidden(scope).await? {
-                    return Ok(false);
-                }
-                let _together = self.blobs().together().await;
-                self.blobs().delete_tenant(scope).await?;
-                Ok(true)
             }
         }
     }
@@ -82,7 +67,7 @@ impl App {
 
     /// [`App::clear`] within a request: what cannot be done now is the background's.
     pub(crate) async fn clear_soon(&self, leftover: &Leftover) -> bool {
-        match self.clear(leftover, 1).await {
+        match self.clear(leftover).await {
             Ok(done) => done,
             Err(problem) => {
                 if problem.code != Code::Conflict {

@@ -3,6 +3,7 @@
 //! Must never: be read after the start from anywhere else, or hold a secret: a master key is named by its place.
 
 use crate::peer::Network;
+use crate::plans::Plans;
 use crate::store::MetadataPlacement;
 use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
@@ -43,8 +44,10 @@ pub struct ControlConfig {
     pub token_life: Duration,
     /// Bytes of one uploaded module at most. Default [`MODULE_BYTES_MAX`].
     pub module_bytes_max: u64,
-    /// What one tenant may keep.
+    /// What a tenant of the plan `standard` may keep.
     pub quotas: Quotas,
+    /// The other plans.
+    pub plans: Plans,
     /// Uploads of one tenant under way at the same time: each holds a file and up to 10 MiB of buffers. Default 4.
     pub uploads_per_tenant_max: usize,
     /// Requests of one tenant that write records at a time; each holds a line and a batch. Default 64.
@@ -76,7 +79,8 @@ pub struct ControlConfig {
 }
 
 /// What one tenant may keep; stops one tenant's metadata from becoming everybody's.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Quotas {
     /// Modules. Default 1,000.
     pub modules: u64,
@@ -124,6 +128,11 @@ impl Default for Quotas {
 }
 
 impl ControlConfig {
+    /// What a plan allows; `None` where there is none of this name.
+    pub(crate) fn quotas_of(&self, plan: &str) -> Option<Quotas> {
+        self.plans.quotas(plan, self.quotas)
+    }
+
     /// The defaults, with data in `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -142,6 +151,7 @@ impl ControlConfig {
             token_life: Duration::from_secs(3_600),
             module_bytes_max: MODULE_BYTES_MAX,
             quotas: Quotas::default(),
+            plans: Plans::default(),
             uploads_per_tenant_max: 4,
             produces_per_tenant_max: 64,
             streams_per_tenant_max: 32,

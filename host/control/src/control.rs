@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::policy::{Judge, Policy};
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
-use crate::store::{ANSWER_KEPT_MS, Access, Leftover, Place, StartOver, Store, migrate, now_ms};
+use crate::store::{ANSWER_KEPT_MS, Access, Erasure, Leftover, Place, StartOver, Store, migrate, now_ms};
 use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
@@ -66,6 +66,14 @@ impl Control {
         let signer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
         let issuer = token_issuer(&config, &signer)?;
         let store = Arc::new(Store::open(&place(&config, &folder)?).await?);
+        for plan in store.plans_in_use().await.map_err(|problem| OpenError::new(problem.code, problem.detail))? {
+            if config.quotas_of(&plan).is_none() {
+                let message = format!(
+                    "there are tenants with the plan `{plan}`, which is none of this host's; add it to --plans"
+                );
+                return Err(OpenError::new(Code::ConfigInvalid, message));
+            }
+        }
         let blobs = Blobs::local(&folder.dir("objects")?)?;
         let swept = blobs.sweep().await.map_err(|problem| {
             let cause = problem.cause.unwrap_or(problem.detail);
@@ -121,7 +129,7 @@ impl Control {
     }
 
     /// Does what is to be done in the background, until [`Control::stop`]: keeps identity providers' keys fresh, clears away what deleted pipelines have in the log and in
-    /// buckets, forgets positions of those that are to begin anew, deletes topics and objects of deleted tenants, prunes the audit and the logs. Run it once, under the
+    /// buckets, forgets positions of those that are to begin anew, erases deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
         tokio::join!(self.passes(), self.hear(), self.app.policy().keep_keys(&self.stop));
@@ -187,21 +195,21 @@ impl Control {
 
     async fn pass(&self, passes: u64) -> Result<(), Problem> {
         let leftovers = self.store.leftovers().await?;
-        self.app.metrics().leftovers(leftovers.len());
+        let erasures = self.store.erasures_under_way().await?;
+        self.app.metrics().leftovers(leftovers.len() + erasures.len());
         for leftover in leftovers {
-            match self.app.clear(&leftover, 0).await {
-                Ok(true) => {
-                    // Its rows went at once; what this process still holds was needed to see it off.
-                    if let Leftover::Tenant(scope) = &leftover {
-                        self.store.shred_keys(scope, self.app.vault()).await?;
-                    }
-                    self.store.strike(&leftover).await?;
-                }
+            match self.app.clear(&leftover).await {
+                Ok(true) => self.store.strike(&leftover).await?,
                 Ok(false) => {}
                 Err(problem) => log_left(&leftover, &problem),
             }
         }
         self.store.settle().await?;
+        for erasure in erasures {
+            if let Err(problem) = self.app.erase(&self.store, &erasure.id, 0).await {
+                log_erasing(&erasure, &problem);
+            }
+        }
         for over in self.store.starting_over().await? {
             match self.begin_anew(&over).await {
                 Ok(true) => self.store.started_over(&over).await?,
@@ -298,6 +306,15 @@ async fn open_vault(config: &ControlConfig) -> Result<Arc<Vault>, OpenError> {
     });
     let opened = opened.await.map_err(|error| OpenError::because(Code::Internal, "opening the vault", error))?;
     opened.map(Arc::new).map_err(|error| OpenError::new(error.code, error.message))
+}
+
+/// Without the tenant's name, which is to be forgotten.
+fn log_erasing(erasure: &Erasure, problem: &Problem) {
+    if problem.code == Code::Conflict {
+        tracing::debug!(erasure = erasure.id, detail = problem.detail, "an erasure is not done yet");
+    } else {
+        tracing::warn!(erasure = erasure.id, code = %problem.code, cause = problem.cause, "an erasure is not done yet");
+    }
 }
 
 fn log_left(leftover: &Leftover, problem: &Problem) {

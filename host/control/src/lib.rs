@@ -23,12 +23,15 @@ mod config;
 mod control;
 mod counted;
 mod diff;
+mod erasure;
+mod export_check;
 mod folder;
 mod live;
 mod metrics;
 mod news;
 mod patient;
 mod peer;
+mod plans;
 pub mod policy;
 pub mod port;
 mod problem;
@@ -39,9 +42,12 @@ mod token;
 pub use api::{Access, RouteInfo, openapi, routes};
 pub use config::{ControlConfig, Quotas};
 pub use control::{Control, migrate_database};
+pub use erasure::verify_report;
+pub use export_check::check_export;
 pub use folder::OpenError;
 pub use patient::{Connection, Patient};
 pub use peer::{Network, NoNetwork, Peer};
+pub use plans::{Plans, RawPlan, RawPlans, STANDARD};
 pub use store::MetadataPlacement;
 pub use token::{
     Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,

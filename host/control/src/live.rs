@@ -8,7 +8,7 @@ use bulkhead_core::code::Code;
 use bulkhead_core::name::StageName;
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
@@ -24,6 +24,7 @@ struct Heard {
     at: Instant,
     boot: String,
     generation: u64,
+    settled: u64,
     pipelines: HashMap<PipelineKey, PipelineReport>,
 }
 
@@ -77,12 +78,38 @@ impl Live {
         let pipelines = report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
         let mut workers = self.workers.lock();
         workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
-        workers.insert(report.worker, Heard { at, boot: report.boot, generation: report.generation, pipelines });
+        let heard = Heard { at, boot: report.boot, generation: report.generation, settled: report.settled, pipelines };
+        workers.insert(report.worker, heard);
     }
 
     /// Whether a worker that has reported lately does not know this generation yet.
     pub(crate) fn behind(&self, generation: u64) -> bool {
         self.workers.lock().values().any(|heard| heard.at.elapsed() < self.fresh && heard.generation < generation)
+    }
+
+    /// Workers that have reported lately.
+    pub(crate) fn heard(&self) -> BTreeSet<String> {
+        self.workers
+            .lock()
+            .iter()
+            .filter(|(_, heard)| heard.at.elapsed() < self.fresh)
+            .map(|(slot, _)| slot.clone())
+            .collect()
+    }
+
+    /// Those of them that have not yet let go of what this generation no longer names.
+    pub(crate) fn unsettled(&self, generation: u64) -> BTreeSet<String> {
+        self.heard().difference(&self.settled(generation)).cloned().collect()
+    }
+
+    /// Workers that have said that they have, lately or not.
+    pub(crate) fn settled(&self, generation: u64) -> BTreeSet<String> {
+        self.workers
+            .lock()
+            .iter()
+            .filter(|(_, heard)| heard.settled >= generation)
+            .map(|(slot, _)| slot.clone())
+            .collect()
     }
 
     /// What each stage of a pipeline has done, whose first revision is `first_revision`, by the workers that run it.

@@ -28,7 +28,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         initialised: BTreeMap::new(),
         uses: Vec::new(),
     };
-    WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, pipelines: vec![pipeline] }
+    WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, settled: 1, pipelines: vec![pipeline] }
 }
 
 #[test]

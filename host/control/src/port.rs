@@ -4,13 +4,15 @@
 //! name. Must never: grow a method that a handler does not call.
 
 use async_trait::async_trait;
+use bulkhead_core::bucket::ObjectInfo;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
-use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
+use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// Looks at uploaded bytes and says whether they are a stage.
 #[async_trait]
@@ -22,6 +24,12 @@ pub trait Modules: Send + Sync + 'static {
     /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::WrongWorld`], [`Code::ImportNotGranted`], [`Code::CompileLimit`] or
     /// [`Code::ModuleInvalid`] where the bytes are at fault; any other code where the host is.
     async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal>;
+
+    /// Removes what was kept of inspected modules but these.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    async fn keep_only(&self, digests: &BTreeSet<ModuleDigest>) -> Result<(), Refusal>;
 }
 
 /// What was found in a component.
@@ -106,9 +114,39 @@ pub trait Topics: Send + Sync + 'static {
     /// Removes the objects that a deleted pipeline staged and never published. `false` where there are more than one call removes.
     async fn discard_staged(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<bool, Refusal>;
 
-    /// Deletes what a deleted tenant has that it did not declare: hidden topics, and the objects of its buckets, staged or published.
-    /// `false` where there are more objects than one call removes.
-    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal>;
+    /// Deletes what a deleted tenant has that it did not declare, as much as one call may: hidden topics, with the groups that read them,
+    /// and the objects of its buckets, staged or published. Says how much that was; nothing where there is no more.
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<Left, Refusal>;
+
+    /// How much there is under any name of a deleted tenant.
+    async fn left_of(&self, scope: &TenantScope) -> Result<Left, Refusal>;
+
+    /// Makes what was deleted unreadable in the files of the log, as far as that is in its hands. May take long.
+    async fn scrub(&self) -> Result<Scrubbed, Refusal>;
+
+    /// Published objects of the tenant, each as `bucket/key`, after the one named, in order, at most `limit`.
+    async fn objects(&self, scope: &TenantScope, after: Option<&str>, limit: usize)
+    -> Result<Vec<ObjectInfo>, Refusal>;
+}
+
+/// How much of a tenant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Topics.
+    pub topics: u64,
+    /// Groups with positions.
+    pub groups: u64,
+    /// Objects; a thousand stand for more.
+    pub objects: u64,
+}
+
+/// What was done to the log's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// In words, for a report.
+    pub how: String,
+    /// Where something may stay that is not in Bulkhead's hands, and until when.
+    pub elsewhere: Vec<String>,
 }
 
 /// A topic to be made.

@@ -17,6 +17,9 @@ pub struct Assignment {
     pub generation: u64,
     /// The pipelines; one that is missing is to be stopped.
     pub pipelines: Vec<PipelineAssignment>,
+    /// Tenants that were erased so far. Where it has risen, compiled code that no pipeline here uses goes: it may have been theirs.
+    #[serde(default)]
+    pub erasures: u64,
 }
 
 /// Names one pipeline among all tenants'.
@@ -73,6 +76,9 @@ pub struct WorkerReport {
     pub boot: String,
     /// The generation of the assignment it runs.
     pub generation: u64,
+    /// The newest generation of which nothing is left to do: what it no longer names has stopped, and the memory of it is rewritten.
+    #[serde(default)]
+    pub settled: u64,
     /// Its pipelines.
     pub pipelines: Vec<PipelineReport>,
 }

@@ -83,6 +83,12 @@ codes! {
     SealBroken = "BH0062", 500, "Sealed value does not open";
     KeysShredded = "BH0063", 410, "Key shredded";
     SecretInUse = "BH0064", 409, "Secret in use";
+    TenantNameReserved = "BH0070", 422, "Name kept from tenants";
+    TenantSuspended = "BH0071", 423, "Tenant suspended";
+    PlanMissing = "BH0072", 422, "No such plan";
+    ErasureUnproven = "BH0073", 400, "Erasure report not proven";
+    ErasureNotDone = "BH0074", 504, "Deleted, but not yet shown to be gone";
+    ExportBroken = "BH0075", 502, "Export not whole";
     AuditBroken = "BH0080", 409, "Audit not whole";
     CheckpointForged = "BH0081", 409, "Checkpoint not believed";
 

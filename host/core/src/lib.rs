@@ -18,6 +18,7 @@ pub mod log_line;
 pub mod manifest;
 pub mod name;
 pub mod replay;
+pub mod reserved;
 pub mod scope;
 pub mod secret;
 pub mod time;

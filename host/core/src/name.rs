@@ -139,6 +139,10 @@ name!(
     RoleName, "role name", is_label, LABEL_RULE
 );
 name!(
+    /// A plan: how much a tenant may keep.
+    PlanName, "plan name", is_label, LABEL_RULE
+);
+name!(
     /// A topic as its tenant knows it. The physical name also carries the tenant.
     TopicName, "topic name", is_topic, TOPIC_RULE
 );

@@ -266,6 +266,17 @@ impl TenantScope {
         own.then(|| PhysicalTopic(physical.to_owned()))
     }
 
+    /// How the names of all consumer groups begin that run something of this tenant's, and of no other's.
+    pub fn group_prefixes(&self) -> [String; 2] {
+        [format!("_bulkhead.{}.", self.tenant), format!("{SINK}{}.", self.tenant)]
+    }
+
+    /// A group that was listed below one of [`TenantScope::group_prefixes`], or `None` where it is not this tenant's.
+    pub fn own_group(&self, physical: &str) -> Option<GroupId> {
+        let own = self.group_prefixes().iter().any(|prefix| physical.starts_with(prefix));
+        own.then(|| GroupId(physical.to_owned()))
+    }
+
     /// The group of the sinks that write this topic of manifests; `None` where it is none of this tenant's.
     pub fn sink_group_of(&self, manifests: &PhysicalTopic) -> Option<GroupId> {
         let output = manifests.as_str().strip_prefix(&format!("{MANIFESTS}{}.", self.tenant))?;
@@ -437,6 +448,8 @@ mod tests {
         assert_eq!(acme.hidden_topic(state.as_str()), Some(state.clone()));
         assert_eq!(other.hidden_topic(state.as_str()), None);
         assert_eq!(acme.hidden_topic("acme.orders"), None, "a declared topic is not hidden");
+        let group = acme.group(&project, &pipeline);
+        assert_eq!((acme.own_group(group.as_str()), other.own_group(group.as_str())), (Some(group.clone()), None));
         let made = PipelinePath { project: &project, pipeline: &pipeline, incarnation: "1" };
         assert!(acme.all_staged_of(&made).as_str().starts_with(acme.all_staged().as_str()));
         assert!(!acme.all_staged_of(&made).as_str().starts_with(other.all_staged().as_str()));

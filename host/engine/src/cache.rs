@@ -14,6 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -97,6 +98,16 @@ impl Cache {
         }
         if let Err(error) = sweep::sweep(&self.dir, self.bytes_max) {
             tracing::warn!(%error, "the cache of compiled code cannot be swept and may grow");
+        }
+    }
+
+    /// Removes the code of all modules but these, whatever made it, half-written code too. Blocks.
+    pub(crate) fn keep_only(&self, digests: &BTreeSet<ModuleDigest>) {
+        let kept: BTreeSet<String> = digests.iter().map(ModuleDigest::hex).collect();
+        if let Err(error) =
+            sweep::keep_only(&self.dir, |name| name.split('.').next().is_some_and(|hex| kept.contains(hex)))
+        {
+            tracing::warn!(%error, "compiled code that nobody uses cannot be removed and stays");
         }
     }
 

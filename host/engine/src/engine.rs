@@ -19,7 +19,7 @@ use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::name::ModuleDigest;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 use wasmtime::component::{Component, Linker};
@@ -136,6 +136,12 @@ impl Engine {
         let digest = digest_of(&wasm).await?;
         let module = self.obtain(digest, async || Ok(wasm)).await?;
         Ok(Inspection { digest, imports: module.imports(), ticks: module.ticks() })
+    }
+
+    /// Removes compiled code of all modules but these from the cache: code holds what its module held. What runs goes on, and what is
+    /// needed again is compiled again. Blocks.
+    pub fn keep_only(&self, digests: &BTreeSet<ModuleDigest>) {
+        self.shared.cache.keep_only(digests);
     }
 
     /// The module with this digest, compiled and linked. `fetch` is called only where its code is neither in use nor in the cache.

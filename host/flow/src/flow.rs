@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::modules::Modules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
-use crate::state::disk::Disks;
+use crate::state::disk::WorkerDisks;
 use crate::topics::Topics;
 use bulkhead_bucket::Buckets;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
@@ -18,7 +18,7 @@ use bulkhead_core::scope::WorkerScope;
 use bulkhead_engine::{Engine, GuestLog};
 use bulkhead_log::{Log, LogError};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -61,7 +61,7 @@ pub(crate) struct Tools {
     pub(crate) modules: Modules,
     pub(crate) secrets: Arc<dyn crate::SecretSource>,
     pub(crate) topics: Arc<Topics>,
-    pub(crate) disks: Arc<Disks>,
+    pub(crate) disks: WorkerDisks,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) executor: Executor,
     pub(crate) metrics: Metrics,
@@ -90,6 +90,8 @@ struct Pipelines {
     /// What ran until the drain: its last numbers are known only after it.
     drained: Vec<Arc<PipelineState>>,
     generation: u64,
+    /// [`Assignment::erasures`] of the last one.
+    erasures: u64,
 }
 
 impl Flow {
@@ -115,7 +117,7 @@ impl Flow {
             modules: Modules::new(parts.engine, parts.source),
             secrets: parts.secrets,
             topics,
-            disks: Arc::new(Disks::new(config.state_folder.clone())),
+            disks: WorkerDisks::new(config.state_folder.clone()),
             lanes: Lanes::start(&lane_tools),
             executor: Executor::start(config.executor_threads, &parts.runtime),
             metrics,
@@ -126,11 +128,15 @@ impl Flow {
         Ok(Self { tools: Arc::new(tools), pipelines: Mutex::default(), changing: Mutex::default() })
     }
 
-    /// Makes what runs match the assignment: starts, changes and stops pipelines. Stopped ones finish what is under way first.
+    /// Makes what runs match the assignment: starts, changes and stops pipelines. Stopped ones finish what is under way first, and
+    /// nothing of them is left when this returns.
     pub fn apply(&self, assignment: Assignment) {
         let _changing = self.changing.lock();
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
+        let erasures = std::mem::replace(&mut pipelines.erasures, assignment.erasures);
+        let used: BTreeSet<_> =
+            assignment.pipelines.iter().flat_map(|p| p.spec.stages.iter().map(|s| s.module)).collect();
         let mut wanted: BTreeMap<_, _> = assignment.pipelines.into_iter().map(|p| (p.key.clone(), p)).collect();
         // A pipeline that was deleted and made again is another, though its name is the same.
         let stays = |(key, pipeline): &(&PipelineKey, &Pipeline)| {
@@ -152,6 +158,9 @@ impl Flow {
         // Those that stay do not wait for those that go, nor does a report.
         drop(pipelines);
         stopped.into_iter().for_each(Pipeline::join);
+        if assignment.erasures != erasures {
+            self.tools.modules.keep_only(&used);
+        }
         let mut pipelines = self.pipelines.lock();
         for assignment in later {
             pipelines.running.insert(assignment.key.clone(), Pipeline::start(assignment, &self.tools));

@@ -8,7 +8,7 @@ use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_engine::{Engine, Module};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where modules' bytes come from.
@@ -27,6 +27,12 @@ pub(crate) struct Modules {
 impl Modules {
     pub(crate) fn new(engine: Engine, source: Arc<dyn ModuleSource>) -> Self {
         Self { engine, source, loaded: Mutex::default() }
+    }
+
+    /// Forgets all other compiled code, on disk too.
+    pub(crate) fn keep_only(&self, used: &BTreeSet<ModuleDigest>) {
+        self.loaded.lock().retain(|digest, _| used.contains(digest));
+        self.engine.keep_only(used);
     }
 
     /// A tenant's module, ready to run.

@@ -187,6 +187,14 @@ impl Log for Injecting {
         self.log.delete_group(group)
     }
 
+    fn groups(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        self.log.groups(prefix)
+    }
+
+    fn scrub(&self) -> Result<&'static [&'static str], LogError> {
+        self.log.scrub()
+    }
+
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {
         self.log.append(topic, batch, outputs)
     }

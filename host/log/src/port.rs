@@ -64,6 +64,16 @@ pub trait Log: Send + Sync + 'static {
     /// Forgets a group's positions. No error where there is no such group; [`Code::Conflict`] while it has members.
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError>;
 
+    /// Names of all groups that have committed positions and begin with `prefix`, sorted.
+    fn groups(&self, prefix: &str) -> Result<Vec<String>, LogError>;
+
+    /// Makes what was deleted so far unreadable in the log's files too, as far as that is in its hands, and says where something of it
+    /// may stay, and until when. May take long, and hold up writers.
+    ///
+    /// # Errors
+    /// [`Code::LogUnavailable`] where it could not be done now.
+    fn scrub(&self) -> Result<&'static [&'static str], LogError>;
+
     /// Writes rows outside any transaction, durably when it returns: `outputs` whose `to` is ignored, made from `batch`.
     /// Partitions are chosen by [`partition_of`].
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError>;

@@ -119,6 +119,11 @@ impl Kafka {
         Ok(Self { plan, nodes: Mutex::new(slots), admin, _folder: folder })
     }
 
+    /// Where the files of all its brokers are.
+    pub fn files(&self) -> &std::path::Path {
+        &self.plan.folder
+    }
+
     /// `host:port` of every broker, joined by commas.
     pub fn bootstrap(&self) -> String {
         bootstrap(&self.plan)

@@ -164,7 +164,7 @@ fn what_goes_with_a_pipeline_or_a_tenant_is_all_of_its_own_and_nobody_elses() {
             async |owner| granted(buckets, owner, "").list(&KeyPrefix::default(), None, 9).await.unwrap().len();
         assert_eq!(objects(tenant).await, 1, "published objects are the tenant's");
         for _ in 0..2 {
-            assert!(buckets.delete_tenant(&scope(tenant)).await.unwrap());
+            while buckets.delete_tenant(&scope(tenant)).await.unwrap() > 0 {}
         }
         assert_eq!([left(&second).await, left(&foreign).await], [0, 1]);
         assert_eq!((objects(tenant).await, objects(&neighbour).await), (0, 1));
@@ -180,7 +180,7 @@ fn a_deletion_of_very_many_objects_says_that_there_are_more() {
     (0..1_500).for_each(|n| std::fs::write(objects.join(n.to_string()), "").unwrap());
     let calls = run(async {
         let mut calls = 1;
-        while !buckets.delete_tenant(&acme).await.unwrap() {
+        while buckets.delete_tenant(&acme).await.unwrap() > 0 {
             calls += 1;
         }
         calls

@@ -61,6 +61,8 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
         database: crate::arguments::DatabaseArguments::default(),
         identity: IdentityArguments::default(),
         keys: KeyArguments::default(),
+        plans: None,
+        default_tenant: None,
         log: LogArguments {
             log: LogKind::Embedded,
             kafka_bootstrap: String::new(),

@@ -5,6 +5,7 @@
 //! Must never: listen on an address that was not asked for.
 
 mod at_rest;
+mod default_tenant;
 mod identity;
 mod ports;
 mod server;
@@ -18,7 +19,7 @@ use anyhow::{Context, bail};
 use at_rest::LogKeys;
 use axum::Router;
 use bulkhead_bucket::Buckets;
-use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient};
+use bulkhead_control::{Control, ControlConfig, Grant, Issuer, Patient, RawPlans};
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
@@ -103,15 +104,7 @@ impl Host {
         let (mut address, mut issuer, mut control) = (None, None, None);
         let mut client = None;
         if let Some(listener) = listener {
-            let config = ControlConfig {
-                module_bytes_max: arguments.module_bytes_max,
-                embedded_issuer: arguments.identity.embedded_issuer(),
-                oidc: arguments.identity.providers().context("the identity provider")?,
-                master_key: arguments.keys.master_key(),
-                master_key_previous: arguments.keys.master_key_previous.clone(),
-                trusted_proxies: arguments.trusted_proxies.clone(),
-                ..crate::database::config(&arguments.data_dir, &arguments.database)
-            };
+            let config = control_config(&arguments)?;
             let modules = Arc::new(ports::EngineModules(engine.clone()));
             let topics = Arc::new(ports::LogTopics::new(log.clone(), buckets(&arguments)?));
             let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
@@ -128,6 +121,12 @@ impl Host {
             servers.push(serve(listener, opened.router(), servers_stop.clone()));
             let background = opened.clone();
             tokio::spawn(async move { background.run().await });
+            if let Some(tenant) = &arguments.default_tenant {
+                let (api, issuer) = (format!("http://{bound}"), opened.issuer());
+                let token =
+                    default_tenant::make(tenant, &api, issuer, &arguments.data_dir, servers_stop.clone()).await?;
+                tracing::info!(token = %token.display(), "the default tenant is there");
+            }
             control = Some(opened);
         }
         let worker = if with_worker {
@@ -172,6 +171,25 @@ impl Host {
         }
         result
     }
+}
+
+fn control_config(arguments: &ServeArguments) -> anyhow::Result<ControlConfig> {
+    let mut config = ControlConfig {
+        module_bytes_max: arguments.module_bytes_max,
+        embedded_issuer: arguments.identity.embedded_issuer(),
+        oidc: arguments.identity.providers().context("the identity provider")?,
+        master_key: arguments.keys.master_key(),
+        master_key_previous: arguments.keys.master_key_previous.clone(),
+        trusted_proxies: arguments.trusted_proxies.clone(),
+        ..crate::database::config(&arguments.data_dir, &arguments.database)
+    };
+    if let Some(file) = &arguments.plans {
+        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let raw: RawPlans = serde_yaml_ng::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
+        let ControlConfig { plans, quotas, .. } = &mut config;
+        plans.read(quotas, raw);
+    }
+    Ok(config)
 }
 
 /// A client of control for a worker in a process of its own.

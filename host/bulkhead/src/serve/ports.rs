@@ -4,16 +4,18 @@
 
 use async_trait::async_trait;
 use bulkhead_bucket::{BucketError, Buckets};
-use bulkhead_control::port::{Inspected, Modules, NewTopic, Refusal, TopicDescription, Topics};
+use bulkhead_control::port::{Inspected, Left, Modules, NewTopic, Refusal, Scrubbed, TopicDescription, Topics};
+use bulkhead_core::bucket::ObjectInfo;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
-use bulkhead_core::name::{PipelineName, ProjectId, TopicName};
-use bulkhead_core::scope::{PipelinePath, TenantScope};
+use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
+use bulkhead_core::scope::{GroupId, PipelinePath, TenantScope};
 use bulkhead_engine::Engine;
 use bulkhead_log::{Keep, Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -29,7 +31,19 @@ impl Modules for EngineModules {
             Err(refused) => Err(Refusal::new(refused.code, refused.detail)),
         }
     }
+
+    async fn keep_only(&self, digests: &BTreeSet<ModuleDigest>) -> Result<(), Refusal> {
+        let (engine, digests) = (self.0.clone(), digests.clone());
+        let swept = tokio::task::spawn_blocking(move || engine.keep_only(&digests)).await;
+        swept.map_err(|panic| Refusal::new(Code::Internal, "compiled code was not removed").because(panic))
+    }
 }
+
+/// What an S3 server may keep.
+const VERSIONS: &str = "earlier versions and delete markers of objects, where the S3 bucket keeps versions, until its life-cycle rules remove them";
+/// Control alone that does not know the buckets.
+const NO_BUCKETS: &str =
+    "objects of the tenant's buckets: this control was started without --buckets and could not look";
 
 /// Reads at a time. Each keeps a thread, and a client of the log, for as long as its records take to come.
 const READS_MAX: usize = 32;
@@ -167,7 +181,7 @@ impl Topics for LogTopics {
 
     async fn forget_outputs(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<(), Refusal> {
         let (owner, prefixes) = (scope.clone(), scope.output_topic_prefixes(&pipeline));
-        self.call(move |log| forget_topics(log, &owner, &prefixes)).await
+        self.call(move |log| forget_topics(log, &owner, &prefixes).map(|_| ())).await
     }
 
     async fn discard_staged(&self, scope: &TenantScope, pipeline: PipelinePath<'_>) -> Result<bool, Refusal> {
@@ -177,12 +191,56 @@ impl Topics for LogTopics {
         }
     }
 
-    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal> {
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<Left, Refusal> {
         let (owner, prefixes) = (scope.clone(), scope.hidden_topic_prefixes());
-        self.call(move |log| forget_topics(log, &owner, &prefixes)).await?;
+        let topics = self.call(move |log| forget_topics(log, &owner, &prefixes)).await?;
+        let owner = scope.clone();
+        let groups = self.call(move |log| forget_groups(log, &owner)).await?;
+        let objects = match &self.buckets {
+            Some(buckets) => buckets.delete_tenant(scope).await.map_err(|error| bucket_refusal(&error))?,
+            None => 0,
+        };
+        Ok(Left { topics, groups, objects })
+    }
+
+    async fn left_of(&self, scope: &TenantScope) -> Result<Left, Refusal> {
+        let owner = scope.clone();
+        let topics = self.call(move |log| {
+            let prefixes = owner.hidden_topic_prefixes().into_iter().chain([owner.topic_prefix()]);
+            prefixes.map(|prefix| Ok(log.topics(&prefix)?.len() as u64)).sum::<Result<u64, LogError>>()
+        });
+        let topics = topics.await?;
+        let owner = scope.clone();
+        let groups = self.call(move |log| groups_of(log, &owner)).await?.len() as u64;
+        let objects = match &self.buckets {
+            Some(buckets) => buckets.left_of(scope).await.map_err(|error| bucket_refusal(&error))?,
+            None => 0,
+        };
+        Ok(Left { topics, groups, objects })
+    }
+
+    async fn scrub(&self) -> Result<Scrubbed, Refusal> {
+        let elsewhere = self.call(|log| log.scrub()).await?;
+        let how =
+            if elsewhere.is_empty() { "written anew (VACUUM), and the journal emptied" } else { "left to the brokers" };
+        let mut elsewhere: Vec<String> = elsewhere.iter().map(|place| (*place).to_owned()).collect();
         match &self.buckets {
-            Some(buckets) => buckets.delete_tenant(scope).await.map_err(|error| bucket_refusal(&error)),
-            None => Ok(true),
+            Some(buckets) if buckets.is_remote() => elsewhere.push(VERSIONS.to_owned()),
+            Some(_) => {}
+            None => elsewhere.push(NO_BUCKETS.to_owned()),
+        }
+        Ok(Scrubbed { how: how.to_owned(), elsewhere })
+    }
+
+    async fn objects(
+        &self,
+        scope: &TenantScope,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ObjectInfo>, Refusal> {
+        match &self.buckets {
+            Some(buckets) => buckets.of_tenant(scope, after, limit).await.map_err(|error| bucket_refusal(&error)),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -203,15 +261,32 @@ impl Topics for LogTopics {
 }
 
 /// Deletes a tenant's hidden topics whose names begin so. A sink's group goes before its topic of manifests, which leads to it; while it
-/// has members, neither does.
-fn forget_topics(log: &dyn Log, owner: &TenantScope, prefixes: &[String]) -> Result<(), LogError> {
+/// has members, neither does. Says how many there were.
+fn forget_topics(log: &dyn Log, owner: &TenantScope, prefixes: &[String]) -> Result<u64, LogError> {
     let mut topics = Vec::new();
     for prefix in prefixes {
         topics.extend(log.topics(prefix)?.iter().filter_map(|name| owner.hidden_topic(name)));
     }
     // All groups first: a sink that is still leaving reads its rows, too.
     topics.iter().filter_map(|topic| owner.sink_group_of(topic)).try_for_each(|group| log.delete_group(&group))?;
-    topics.iter().try_for_each(|topic| log.delete_topic(topic))
+    topics.iter().try_for_each(|topic| log.delete_topic(topic))?;
+    Ok(topics.len() as u64)
+}
+
+/// All groups of a tenant that have positions.
+fn groups_of(log: &dyn Log, owner: &TenantScope) -> Result<Vec<GroupId>, LogError> {
+    let mut groups = Vec::new();
+    for prefix in owner.group_prefixes() {
+        groups.extend(log.groups(&prefix)?.iter().filter_map(|name| owner.own_group(name)));
+    }
+    Ok(groups)
+}
+
+/// Deletes them, whatever pipeline they were of, and says how many there were.
+fn forget_groups(log: &dyn Log, owner: &TenantScope) -> Result<u64, LogError> {
+    let groups = groups_of(log, owner)?;
+    groups.iter().try_for_each(|group| log.delete_group(group))?;
+    Ok(groups.len() as u64)
 }
 
 fn bucket_refusal(error: &BucketError) -> Refusal {

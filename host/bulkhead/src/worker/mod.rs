@@ -27,6 +27,7 @@ use memory::AssignmentFile;
 use secrets::WorkerSecrets;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -107,10 +108,13 @@ impl Worker {
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { flow, client, slot, boot, file, secrets, logs } = self;
         let ending = stop.child_token();
-        let follow = tokio::spawn(follow(flow.clone(), client.clone(), slot.clone(), (file, secrets), ending.clone()));
+        let settled = Arc::new(AtomicU64::new(0));
+        let following = Following { flow: flow.clone(), file, secrets, settled: settled.clone() };
+        let follow = tokio::spawn(following.run(client.clone(), slot.clone(), ending.clone()));
         let drained = CancellationToken::new();
         let lines = tokio::spawn(logs.send(client.clone(), slot.clone(), drained.clone()));
-        let report = tokio::spawn(report(flow.clone(), client.clone(), slot, boot, drained.clone()));
+        let reporter = Reporting { flow: flow.clone(), settled, slot, boot };
+        let report = tokio::spawn(reporter.run(client.clone(), drained.clone()));
         let mut watch = tokio::time::interval(Duration::from_millis(200));
         let fatal = loop {
             tokio::select! {
@@ -138,62 +142,89 @@ impl Worker {
 }
 
 /// Follows control's assignment.
-async fn follow(
+struct Following {
     flow: Arc<Flow>,
-    client: Client,
-    slot: String,
-    (file, secrets): (AssignmentFile, WorkerSecrets),
-    stop: CancellationToken,
-) {
-    let mut known: Option<String> = None;
-    match file.read() {
-        Ok(Some(remembered)) => {
-            tracing::info!(
-                generation = remembered.generation,
-                pipelines = remembered.pipelines.len(),
-                "running the remembered assignment"
-            );
-            apply(&flow, remembered).await;
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::error!(code = %Code::LogCorrupt, error = format!("{error:#}"), "the remembered assignment is not readable")
+    file: AssignmentFile,
+    secrets: WorkerSecrets,
+    /// [`WorkerReport::settled`].
+    settled: Arc<AtomicU64>,
+}
+
+impl Following {
+    async fn run(self, client: Client, slot: String, stop: CancellationToken) {
+        self.remembered().await;
+        let mut known: Option<String> = None;
+        let mut failures: u32 = 0;
+        loop {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                asked = ask(&client, &slot, known.as_deref(), &self.secrets) => asked,
+            };
+            match asked {
+                Ok(answer) => {
+                    if failures > 0 {
+                        tracing::info!("control is back");
+                    }
+                    failures = 0;
+                    let Some((tag, assignment)) = answer else { continue };
+                    known = Some(tag);
+                    self.take(assignment).await;
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(code = %Code::ControlAway, error = format!("{error:#}"), "control is away; going on with what is assigned");
+                    }
+                    let pause = Duration::from_millis(200).saturating_mul(1 << failures.min(8)).min(RETRY_MAX);
+                    failures += 1;
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
         }
     }
-    let mut failures: u32 = 0;
-    loop {
-        let asked = tokio::select! {
-            () = stop.cancelled() => return,
-            asked = ask(&client, &slot, known.as_deref(), &secrets) => asked,
-        };
-        match asked {
-            Ok(answer) => {
-                if failures > 0 {
-                    tracing::info!("control is back");
-                }
-                failures = 0;
-                let Some((tag, assignment)) = answer else { continue };
-                known = Some(tag);
-                if let Err(error) = file.write(&assignment) {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "could not remember the assignment; running it all the same"
-                    );
-                }
-                apply(&flow, assignment).await;
+
+    /// Runs what ran before this process.
+    async fn remembered(&self) {
+        match self.file.read() {
+            Ok(Some(remembered)) => {
+                tracing::info!(
+                    generation = remembered.generation,
+                    pipelines = remembered.pipelines.len(),
+                    "running the remembered assignment"
+                );
+                self.apply(remembered).await;
             }
+            Ok(None) => {}
             Err(error) => {
-                if failures == 0 {
-                    tracing::warn!(code = %Code::ControlAway, error = format!("{error:#}"), "control is away; going on with what is assigned");
-                }
-                let pause = Duration::from_millis(200).saturating_mul(1 << failures.min(8)).min(RETRY_MAX);
-                failures += 1;
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(pause) => {}
-                }
+                tracing::error!(code = %Code::LogCorrupt, error = format!("{error:#}"), "the remembered assignment is not readable")
             }
         }
+    }
+
+    /// Remembers an assignment and makes it so. Only then is it settled: a suspension or an erasure waits for that.
+    async fn take(&self, assignment: Assignment) {
+        let generation = assignment.generation;
+        let remembered = self.file.write(&assignment);
+        let applied = self.apply(assignment).await;
+        match remembered {
+            Ok(()) if applied => self.settled.store(generation, Ordering::Release),
+            Ok(()) => {}
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "could not remember the assignment; running it all the same"
+            ),
+        }
+    }
+
+    async fn apply(&self, assignment: Assignment) -> bool {
+        let flow = self.flow.clone();
+        let applied = tokio::task::spawn_blocking(move || flow.apply(assignment)).await.is_ok();
+        if !applied {
+            tracing::error!("applying an assignment panicked");
+        }
+        applied
     }
 }
 
@@ -211,30 +242,35 @@ async fn ask(
     Ok(answer)
 }
 
-async fn apply(flow: &Arc<Flow>, assignment: Assignment) {
-    let flow = flow.clone();
-    if tokio::task::spawn_blocking(move || flow.apply(assignment)).await.is_err() {
-        tracing::error!("applying an assignment panicked");
-    }
+/// Reports how it goes.
+struct Reporting {
+    flow: Arc<Flow>,
+    settled: Arc<AtomicU64>,
+    slot: String,
+    boot: String,
 }
 
-/// Reports until `stop`, and once more after that: the last numbers.
-async fn report(flow: Arc<Flow>, client: Client, slot: String, boot: String, stop: CancellationToken) {
-    let mut every = tokio::time::interval(REPORT_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        let last = tokio::select! {
-            () = stop.cancelled() => true,
-            _ = every.tick() => false,
-        };
-        let asked = flow.clone();
-        let Ok((generation, pipelines)) = tokio::task::spawn_blocking(move || asked.report()).await else { return };
-        let report = WorkerReport { worker: slot.clone(), boot: boot.clone(), generation, pipelines };
-        if let Err(error) = client.report(&report).await {
-            tracing::debug!(error = format!("{error:#}"), "control did not take a report");
-        }
-        if last {
-            return;
+impl Reporting {
+    /// Reports until `stop`, and once more after that: the last numbers.
+    async fn run(self, client: Client, stop: CancellationToken) {
+        let mut every = tokio::time::interval(REPORT_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let last = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = every.tick() => false,
+            };
+            let asked = self.flow.clone();
+            let settled = self.settled.load(Ordering::Acquire);
+            let Ok((generation, pipelines)) = tokio::task::spawn_blocking(move || asked.report()).await else { return };
+            let (worker, boot) = (self.slot.clone(), self.boot.clone());
+            let report = WorkerReport { worker, boot, generation, settled, pipelines };
+            if let Err(error) = client.report(&report).await {
+                tracing::debug!(error = format!("{error:#}"), "control did not take a report");
+            }
+            if last {
+                return;
+            }
         }
     }
 }

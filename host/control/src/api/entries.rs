@@ -209,10 +209,11 @@ async fn put<A: Action<Reach = TenantScope>>(
     headers: &HeaderMap,
     value: &[u8],
 ) -> Result<(Put, EntryRow), Problem> {
+    let quotas = app.quotas(&permit.store().plan(permit.scope()).await?)?;
     let putting = Putting {
         by: permit.principal().subject(),
         condition: &Condition::read(headers)?,
-        entries_max: app.config().quotas.entries,
+        entries_max: quotas.entries,
         vault: app.vault(),
     };
     permit.store().put_entry(permit.scope(), at, value, &putting).await

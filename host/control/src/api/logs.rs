@@ -125,12 +125,15 @@ pub(super) async fn take(
     if sent.lines.len() > BATCH_LINES_MAX {
         return Err(Problem::bad_request(format!("send at most {BATCH_LINES_MAX} lines at once")));
     }
-    permit.store().add_lines(permit.reach(), &sent.worker, &sent.lines, bound(&app)).await?;
+    permit.store().add_lines(permit.reach(), &sent.worker, &sent.lines, &bounds(&app)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How much of its log one tenant keeps.
-pub(super) fn bound(app: &App) -> LogBound {
-    let quotas = &app.config().quotas;
-    LogBound { lines: quotas.log_lines, bytes: quotas.log_bytes }
+/// How much of its log a tenant of each plan keeps.
+pub(super) fn bounds(app: &App) -> impl Fn(&str) -> LogBound + Sync {
+    let config = app.config();
+    |plan| {
+        let quotas = config.quotas_of(plan).unwrap_or(config.quotas);
+        LogBound { lines: quotas.log_lines, bytes: quotas.log_bytes }
+    }
 }

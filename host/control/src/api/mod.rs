@@ -12,10 +12,13 @@ mod deploy;
 mod describe;
 mod edge;
 mod entries;
+mod erasures;
+mod export;
 mod extract;
 mod health;
 mod keys;
 mod lend;
+mod lives;
 mod login;
 mod logs;
 mod modules;
@@ -56,7 +59,6 @@ use crate::store::Gone;
 use crate::token::Issuer;
 use axum::Router;
 use bulkhead_core::name::TenantId;
-use bulkhead_core::scope::TenantScope;
 use bulkhead_vault::Vault;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -98,6 +100,7 @@ struct Inner {
     /// Streams of records and of log lines.
     streams: Counted,
     inspections: Semaphore,
+    erasing: tokio::sync::Mutex<()>,
     /// The assignment of the newest generation that was asked for, as JSON: the pool's, and that of each tenant with workers of its own.
     assignment: tokio::sync::Mutex<HashMap<Option<TenantId>, (u64, Bytes)>>,
     /// Where the next request's records without a key go.
@@ -114,6 +117,7 @@ impl App {
             produces: Counted::default(),
             streams: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
+            erasing: tokio::sync::Mutex::default(),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),
             parts,
@@ -145,8 +149,13 @@ impl App {
         &self.inner.parts.blobs
     }
 
-    pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
-        self.policy().has_left_groups(scope).await
+    pub(crate) fn modules(&self) -> &dyn Modules {
+        &*self.inner.parts.modules
+    }
+
+    /// Held by who erases.
+    pub(crate) fn erasing(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.erasing
     }
 
     pub(crate) async fn has_left_pipeline(&self, gone: &Gone) -> Result<bool, Problem> {
@@ -157,16 +166,16 @@ impl App {
         self.live().behind(generation)
     }
 
-    fn issuer(&self) -> &Issuer {
+    pub(crate) fn issuer(&self) -> &Issuer {
         &self.inner.parts.issuer
     }
 
     /// What signs that which is no token.
-    fn signer(&self) -> &Issuer {
+    pub(crate) fn signer(&self) -> &Issuer {
         &self.inner.parts.signer
     }
 
-    fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         &self.inner.live
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn create(
     if new.description.chars().count() > DESCRIPTION_CHARS_MAX {
         return Err(Problem::bad_request(format!("a description has at most {DESCRIPTION_CHARS_MAX} characters")));
     }
-    let max = app.config().quotas.projects;
+    let max = app.quotas(&permit.store().plan(permit.scope()).await?)?.projects;
     let row = permit.store().create_project(permit.scope(), &new.name, &new.description, max).await?;
     Ok((StatusCode::CREATED, answer(row)))
 }

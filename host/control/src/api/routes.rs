@@ -118,6 +118,7 @@ pub(super) fn table() -> Vec<Route> {
         super::access::rows(),
         rows::audits(),
         rows::uses(),
+        rows::lives(),
         rows::projects(),
         rows::entries(),
         rows::modules(),

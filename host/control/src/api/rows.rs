@@ -5,8 +5,11 @@
 use super::audit::{AuditParams, CheckpointsView, LineView, TopicForm, TopicStateView};
 use super::deploy::{Back, DeployParams, DeployedView, DiffParams, DiffView, PlanView};
 use super::entries::{ConfigView, EntriesParams, EntryParams, SecretView};
+use super::erasures::ErasureView;
+use super::export::ExportParams;
 use super::extract::ListParams;
 use super::keys::KeyView;
+use super::lives::{PlanEntry, Suspension, TenantChange};
 use super::modules::{ModuleView, NameView};
 use super::pipelines::PipelineView;
 use super::projects::{NewProject, ProjectView};
@@ -21,12 +24,13 @@ use super::upload::{Tag, UploadView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, entries, health, keys, lend, login, logs, modules, openapi, pages, pipelines,
-    projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami, worker,
+    audit, dead_letters, deploy, entries, erasures, export, health, keys, lend, lives, login, logs, modules, openapi,
+    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami,
+    worker,
 };
 use crate::store::UseRow;
 use crate::token::Role;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 
 const VIEWER: Access = Access::Tenant(Role::Viewer);
 const OPERATOR: Access = Access::Tenant(Role::Operator);
@@ -85,11 +89,12 @@ pub(super) fn tenants() -> Vec<Route> {
             .gives::<TenantView>(201, "It is made, with the project `default`."),
         row("GET", TENANT, Access::MemberOrPlatform, Time::Request, get(tenants::one))
             .says("See a tenant")
-            .gives::<TenantView>(200, "The tenant and its projects."),
+            .gives::<TenantView>(200, "The tenant and its projects.")
+            .tagged(),
         row("DELETE", TENANT, Access::Platform, Time::Request, delete(tenants::delete))
             .says("Delete a tenant with everything it has")
-            .gives_nothing(204, DONE)
-            .gives_nothing(202, "It is gone; its topics and modules follow."),
+            .gives::<ErasureView>(200, "It is gone, and everything was looked for and not found.")
+            .gives::<ErasureView>(202, "It is gone; what it has in the log, in buckets and on workers follows."),
         row("POST", TOKENS, ADMIN, Time::Request, post(tokens::mint))
             .says("Make a token for one's own tenant")
             .takes::<Wanted>()
@@ -143,6 +148,51 @@ pub(super) fn audits() -> Vec<Route> {
         row("GET", PLATFORM_CHECKPOINTS, Access::Platform, Time::Request, get(audit::platform_checkpoints))
             .says("See the signed checkpoints of the platform's own audit")
             .gives::<CheckpointsView>(200, "Checkpoints, and the end of the chain now."),
+    ]
+}
+
+/// A tenant's life, as the platform rules it.
+pub(super) fn lives() -> Vec<Route> {
+    const TENANT: &str = "/api/v1/tenants/{tenant}";
+    const SUSPEND: &str = "/api/v1/tenants/{tenant}/suspend";
+    const RESUME: &str = "/api/v1/tenants/{tenant}/resume";
+    const EXPORT: &str = "/api/v1/tenants/{tenant}/export";
+    vec![
+        row("PATCH", TENANT, Access::Platform, Time::Request, patch(lives::update))
+            .says("Change a tenant's plan, or the name that it is shown by")
+            .conditional()
+            .takes::<TenantChange>()
+            .gives::<TenantView>(200, "The tenant.")
+            .tagged(),
+        row("POST", SUSPEND, Access::Platform, Time::Request, post(lives::suspend))
+            .says("Stop a tenant's stages and refuse it everything but reading; it keeps what it has")
+            .conditional()
+            .takes::<Suspension>()
+            .gives::<TenantView>(200, "The tenant.")
+            .tagged(),
+        row("POST", RESUME, Access::Platform, Time::Request, post(lives::resume))
+            .says("Let a suspended tenant go on from where it was")
+            .conditional()
+            .gives::<TenantView>(200, "The tenant.")
+            .tagged(),
+        row("GET", EXPORT, ADMIN, Time::Own, get(export::export))
+            .says("Fetch everything of a tenant")
+            .asks::<ExportParams>()
+            .gives_other(
+                200,
+                "application/x-ndjson",
+                "One JSON object a line; the last one counts and signs off the others.",
+            ),
+        row("GET", "/api/v1/plans", Access::Platform, Time::Request, get(lives::plans))
+            .says("List plans with what they allow")
+            .gives_page::<PlanEntry>("All of them."),
+        row("GET", "/api/v1/erasures", Access::Platform, Time::Request, get(erasures::list))
+            .says("List erasures of tenants")
+            .asks::<ListParams>()
+            .gives_page::<ErasureView>("Erasures, newest first."),
+        row("GET", "/api/v1/erasures/{erasure}", Access::Platform, Time::Request, get(erasures::one))
+            .says("See how far an erasure is, with its signed report")
+            .gives::<ErasureView>(200, "The erasure."),
     ]
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn create(
     State(app): State<App>,
     Form(new): Form<NewTopicForm>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let quotas = &app.config().quotas;
+    let quotas = app.quotas(&permit.store().plan(permit.scope()).await?)?;
     let above = |detail: String| Err(Problem::new(Code::LimitExceeded, detail));
     if !(1..=quotas.partitions).contains(&new.partitions) {
         return above(format!("a topic has 1 to {} partitions", quotas.partitions));

@@ -119,9 +119,10 @@ async fn publish(
     module: &NewModule,
 ) -> Result<bool, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
+    let quotas = app.quotas(&store.plan(scope).await?)?;
     let _together = app.blobs().together().await;
     app.blobs().publish(scope, staged).await?;
-    let put = store.put_module(scope, &at.project, (&at.module, tag), module, &app.config().quotas).await;
+    let put = store.put_module(scope, &at.project, (&at.module, tag), module, &quotas).await;
     if put.is_err() && !store.has_module(scope, &module.digest).await? {
         app.blobs().delete(scope, &module.digest).await?;
     }

@@ -152,6 +152,18 @@ actions! {
     DeleteTenant = "tenants.delete", TenantScope, [PlatformAdmin], Always;
     /// See one tenant and the names of its projects.
     ReadTenant = "tenants.read", TenantScope, [Member, PlatformAdmin], Always;
+    /// Change a tenant's plan, and the name that it is shown by.
+    UpdateTenant = "tenants.update", TenantScope, [PlatformAdmin], Always;
+    /// Suspend a tenant.
+    SuspendTenant = "tenants.suspend", TenantScope, [PlatformAdmin], Always;
+    /// Let a suspended tenant go on.
+    ResumeTenant = "tenants.resume", TenantScope, [PlatformAdmin], Always;
+    /// Fetch everything of a tenant.
+    ExportTenant = "tenants.export", TenantScope, [TenantAdmin], Always;
+    /// See which plans there are.
+    ListPlans = "plans.list", Platform, [PlatformAdmin], Always;
+    /// See how far erasures are, and their reports.
+    ReadErasures = "erasures.read", Platform, [PlatformAdmin], Always;
     /// Make a token for one's own tenant.
     MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
     /// Read the tenant's audit.

@@ -26,6 +26,8 @@ mod extract;
 mod holding;
 mod named;
 mod record;
+mod suspension;
+mod unnamed;
 
 pub(crate) use ask::{Asked, Explained};
 pub(crate) use cedar::Judge;
@@ -258,11 +260,6 @@ impl Policy {
         self.store.ping().await
     }
 
-    /// Whether a tenant being deleted has pipelines whose workers are still leaving.
-    pub(crate) async fn has_left_groups(&self, scope: &TenantScope) -> Result<bool, Problem> {
-        self.store.has_left_groups(scope).await
-    }
-
     /// Whether a deleted pipeline still has something in the log, because workers may run it.
     pub(crate) async fn has_left_pipeline(&self, gone: &Gone) -> Result<bool, Problem> {
         Ok(self.store.left_pipeline(&gone.scope, &gone.project, &gone.pipeline).await?.is_some())
@@ -278,7 +275,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`Code::NotFound`] for what the caller may not know to be there, the same as for what is not there; [`Code::Forbidden`] for what it
-    /// may see and not do; [`Code::TokenInvalid`] for a token older than its tenant. Where the audit cannot be written, nothing is allowed.
+    /// may see and not do; [`Code::TokenInvalid`] for a token older than its tenant; [`Code::TenantSuspended`]. Where the audit cannot be written, nothing is allowed.
     pub(crate) async fn check<A: Action>(
         &self,
         principal: Principal,
@@ -320,6 +317,11 @@ impl Policy {
             Err(problem) => return Decision { outcome: Err(problem), policies: Vec::new() },
         };
         let policies = verdict.by.policies();
+        if let Some(scope) = scope.as_ref().filter(|_| verdict.by.allowed)
+            && let Err(problem) = suspension::check(&self.store, A::NAME, scope.tenant()).await
+        {
+            return Decision { outcome: Err(problem), policies };
+        }
         let outcome = if verdict.by.allowed {
             A::Reach::granted(sealed::Seal(()), scope, principal)
                 .ok_or_else(|| Problem::internal(format!("`{}` reached nothing", A::NAME)))

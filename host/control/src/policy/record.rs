@@ -3,6 +3,7 @@
 //! Must never: let an allowed request go on before its line is durable, or a refused one without a line somewhere.
 
 use super::action::{Action, Group};
+use super::unnamed::unnamed;
 use super::{Policy, Reach, Target};
 use crate::audit::line::{Chain, Draft, Kind, Place, TEXT_BYTES_MAX};
 use crate::audit::trail::Change;
@@ -49,7 +50,11 @@ impl Policy {
             None => draft,
         };
         let chains = chains(principal, target, refused.is_some(), A::GROUPS == [Group::Worker]);
-        let written = join_all(chains.iter().map(|chain| self.writer.append(chain, draft.clone()))).await;
+        let told = |chain: &Chain| match chain {
+            Chain::Platform => unnamed(draft.clone(), Some(principal), target),
+            Chain::Tenant(_) => draft.clone(),
+        };
+        let written = join_all(chains.iter().map(|chain| self.writer.append(chain, told(chain)))).await;
         let mut decided: Vec<(Chain, Place)> = Vec::new();
         for (chain, place) in chains.iter().zip(written) {
             decided.extend(place?.map(|place| (chain.clone(), place)));
@@ -60,7 +65,7 @@ impl Policy {
         }
         if decided.is_empty() {
             // A token of a tenant that is not there: it has no chain.
-            self.writer.append(&Chain::Platform, draft.clone()).await?;
+            self.writer.append(&Chain::Platform, told(&Chain::Platform)).await?;
         }
         if refused.is_none() && target.changes {
             let mut draft = draft;
@@ -77,7 +82,7 @@ impl Policy {
         let Some(untold) = self.untold(client, problem.code) else { return };
         let draft = decision("tokens.use", target).refused(problem.code, &problem.detail);
         let draft = if untold > 0 { draft.with("refusedMore", untold) } else { draft };
-        self.writer.append_later(Chain::Platform, draft);
+        self.writer.append_later(Chain::Platform, unnamed(draft, None, target));
     }
 
     /// How many were not told of since the last that was; `None` where this one is not told of either.

@@ -23,11 +23,12 @@ type Told = (String, String, String, i64, String, i64, String, Option<String>, i
 type Initialised = BTreeMap<PipelineKey, BTreeMap<TopicName, BTreeSet<i32>>>;
 
 impl Store {
-    /// Every pipeline that a worker may run, as of one generation: of every tenant, or of the one that it works for. Of a
+    /// Every pipeline that a worker may run, as of one generation: of every tenant that is not suspended, or of the one that it works for. Of a
     /// home of one's own that is away: what it said last.
     pub(crate) async fn assignment(&self, fleet: &Fleet) -> Result<Assignment, Problem> {
         // The generation is read first, with the shared rows: what other homes then say may be newer, and never older.
         let (generation, mut pipelines) = self.told_by(&self.shared, fleet).await?;
+        let erasures = self.erasures_begun().await?;
         for (tenant, home) in self.own_homes().await? {
             if !fleet.works_for(&tenant) {
                 continue;
@@ -44,7 +45,7 @@ impl Store {
             }
         }
         pipelines.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Assignment { generation, pipelines })
+        Ok(Assignment { generation, pipelines, erasures })
     }
 
     /// What the tenants of one home run, and the generation there.
@@ -56,7 +57,9 @@ impl Store {
         let rows: Vec<Told> = sqlx::query_as(
             "SELECT tenant, project, pipeline, revision, spec, CAST(paused AS INTEGER), incarnation, start_at, starts,
                     CAST(starting_over AS INTEGER)
-             FROM pipelines WHERE $1 = '' OR tenant = $1 ORDER BY tenant, project, pipeline",
+             FROM pipelines WHERE ($1 = '' OR tenant = $1)
+                AND tenant NOT IN (SELECT tenant FROM tenants WHERE suspended_ms IS NOT NULL)
+             ORDER BY tenant, project, pipeline",
         )
         .bind(whose)
         .fetch_all(&mut *tx)

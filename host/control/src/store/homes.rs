@@ -15,6 +15,7 @@ use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::{MetadataHome, TenantScope};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use sqlx::any::AnyConnectOptions;
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -69,6 +70,11 @@ pub(super) struct Homes {
 impl Homes {
     pub(super) fn new(access: Option<Access>) -> Self {
         Self { access, ..Self::default() }
+    }
+
+    /// How the owner of the tables is reached, where that is known.
+    pub(super) fn owner(&self) -> Option<&AnyConnectOptions> {
+        self.access.as_ref().and_then(|access| access.need_owner().ok())
     }
 
     /// What the list of tenants says now.

@@ -17,8 +17,6 @@ pub(crate) enum Leftover {
     Pipeline(Gone),
     /// Its objects that were never published.
     Staged(Gone),
-    /// Topics and objects of a deleted tenant.
-    Tenant(TenantScope),
 }
 
 impl Leftover {
@@ -26,7 +24,6 @@ impl Leftover {
     pub(crate) fn scope(&self) -> &TenantScope {
         match self {
             Self::Pipeline(gone) | Self::Staged(gone) => &gone.scope,
-            Self::Tenant(scope) => scope,
         }
     }
 
@@ -34,7 +31,6 @@ impl Leftover {
         match self {
             Self::Pipeline(_) => "group",
             Self::Staged(_) => "staged",
-            Self::Tenant(_) => "tenant",
         }
     }
 }
@@ -61,9 +57,6 @@ type Note = (String, String, String, String, String, i64);
 
 fn read((kind, tenant, project, pipeline, incarnation, told): Note) -> Result<Leftover, Problem> {
     let scope = TenantScope::assume(stored::<TenantId>(&tenant)?);
-    if kind == "tenant" {
-        return Ok(Leftover::Tenant(scope));
-    }
     let told_generation = told.cast_unsigned();
     let gone = Gone { scope, project: stored(&project)?, pipeline: stored(&pipeline)?, incarnation, told_generation };
     Ok(if kind == "staged" { Leftover::Staged(gone) } else { Leftover::Pipeline(gone) })
@@ -73,7 +66,7 @@ fn read((kind, tenant, project, pipeline, incarnation, told): Note) -> Result<Le
 const PASS_MAX: u32 = 1_000;
 
 impl Store {
-    /// All notes: of pipelines in the log, then in buckets, then of the tenants that they belong to.
+    /// All notes of pipelines: in the log, then in buckets.
     ///
     /// # Ambient authority
     /// Gives scopes of tenants without a policy check: for the background only, which acts for the platform.
@@ -89,7 +82,7 @@ impl Store {
         let mut tx = self.reading_background_in(home).await?;
         let rows: Vec<Note> = sqlx::query_as(
             "SELECT kind, tenant, project, pipeline, incarnation, told_generation FROM leftovers
-             ORDER BY kind, since_ms LIMIT $1",
+             WHERE kind <> 'tenant' ORDER BY kind, since_ms LIMIT $1",
         )
         .bind(i64::from(PASS_MAX))
         .fetch_all(&mut *tx)
@@ -130,39 +123,25 @@ impl Store {
 
     /// Strikes a note whose work is done.
     pub(crate) async fn strike(&self, leftover: &Leftover) -> Result<(), Problem> {
-        if let Leftover::Tenant(scope) = leftover {
-            self.drop_home(scope.tenant(), self.left_placement(scope).await?).await?;
-        }
+        let (Leftover::Pipeline(gone) | Leftover::Staged(gone)) = leftover;
         let mut tx = self.begin(leftover.scope()).await?;
-        match leftover {
-            Leftover::Pipeline(gone) | Leftover::Staged(gone) => {
-                sqlx::query(
-                    "DELETE FROM leftovers
-                     WHERE tenant = $1 AND kind = $2 AND project = $3 AND pipeline = $4 AND incarnation = $5",
-                )
-                .bind(gone.scope.tenant().as_str())
-                .bind(leftover.kind())
-                .bind(gone.project.as_str())
-                .bind(gone.pipeline.as_str())
-                .bind(&gone.incarnation)
-                .execute(&mut *tx)
-                .await?;
-            }
-            Leftover::Tenant(scope) => {
-                for gone in [
-                    "DELETE FROM leftovers WHERE tenant = $1 AND kind = 'tenant'",
-                    "DELETE FROM revisions WHERE tenant = $1",
-                ] {
-                    sqlx::query(gone).bind(scope.tenant().as_str()).execute(&mut *tx).await?;
-                }
-            }
-        }
+        sqlx::query(
+            "DELETE FROM leftovers
+             WHERE tenant = $1 AND kind = $2 AND project = $3 AND pipeline = $4 AND incarnation = $5",
+        )
+        .bind(gone.scope.tenant().as_str())
+        .bind(leftover.kind())
+        .bind(gone.project.as_str())
+        .bind(gone.pipeline.as_str())
+        .bind(&gone.incarnation)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
 
     /// Where the metadata of a deleted tenant was.
-    async fn left_placement(&self, scope: &TenantScope) -> Result<MetadataPlacement, Problem> {
+    pub(super) async fn left_placement(&self, scope: &TenantScope) -> Result<MetadataPlacement, Problem> {
         let mut tx = self.reading_registered(scope).await?;
         let row: Option<(String,)> = sqlx::query_as(
             "SELECT incarnation FROM leftovers WHERE tenant = $1 AND kind = 'tenant' AND incarnation <> ''",

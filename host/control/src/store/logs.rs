@@ -54,13 +54,13 @@ pub(crate) struct LogEntry {
 type Row = (String, i64, String, String, String, i64, String, String);
 
 impl Store {
-    /// Keeps lines. Those of pipelines that are not there are let go: the worker was late.
+    /// Keeps lines, of each tenant as much as its plan allows. Those of pipelines that are not there are let go: the worker was late.
     pub(crate) async fn add_lines(
         &self,
         fleet: &Fleet,
         worker: &str,
         lines: &[LogLine],
-        bound: LogBound,
+        bound_of: &(dyn Fn(&str) -> LogBound + Sync),
     ) -> Result<(), Problem> {
         if lines.is_empty() {
             return Ok(());
@@ -71,7 +71,7 @@ impl Store {
         }
         for (home, tenants) in self.by_home(of_tenants).await? {
             let own = tenants.keys().next().filter(|_| home.own).map(|tenant| (*tenant).clone());
-            let added = self.add_lines_in(&home, fleet, worker, tenants, bound).await;
+            let added = self.add_lines_in(&home, fleet, worker, tenants, bound_of).await;
             // Lines for metadata that is away are lost, as those of a worker that dies are.
             unless_own(own.as_ref(), added)?;
         }
@@ -84,12 +84,12 @@ impl Store {
         fleet: &Fleet,
         worker: &str,
         tenants: BTreeMap<&TenantId, Vec<&LogLine>>,
-        bound: LogBound,
+        bound_of: &(dyn Fn(&str) -> LogBound + Sync),
     ) -> Result<(), Problem> {
         let mut tx = self.begin_fleet(home, fleet).await?;
         for (tenant, lines) in tenants {
             tx.turn_to(tenant).await?;
-            add(&mut tx, worker, tenant, &lines, bound).await?;
+            add(&mut tx, worker, tenant, &lines, bound_of).await?;
         }
         tx.commit().await
     }
@@ -161,7 +161,13 @@ impl Store {
 }
 
 /// Keeps lines of one tenant.
-async fn add(tx: &mut Tx, worker: &str, tenant: &TenantId, lines: &[&LogLine], bound: LogBound) -> Result<(), Problem> {
+async fn add(
+    tx: &mut Tx,
+    worker: &str,
+    tenant: &TenantId,
+    lines: &[&LogLine],
+    bound_of: &(dyn Fn(&str) -> LogBound + Sync),
+) -> Result<(), Problem> {
     let (mut count, mut size) = (0_i64, 0_i64);
     for line in lines {
         let bytes = (line.message.len() + LINE_BYTES) as i64;
@@ -182,7 +188,9 @@ async fn add(tx: &mut Tx, worker: &str, tenant: &TenantId, lines: &[&LogLine], b
     .bind(size)
     .fetch_one(&mut **tx)
     .await?;
-    prune(tx, tenant, usage, bound).await
+    let (plan,): (String,) =
+        sqlx::query_as("SELECT plan FROM tenants WHERE tenant = $1").bind(tenant.as_str()).fetch_one(&mut **tx).await?;
+    prune(tx, tenant, usage, bound_of(&plan)).await
 }
 
 async fn insert(tx: &mut Tx, worker: &str, line: &LogLine, bytes: i64) -> Result<bool, Problem> {

@@ -118,7 +118,7 @@ impl Access {
         Ok(())
     }
 
-    fn need_owner(&self) -> Result<&sqlx::any::AnyConnectOptions, OpenError> {
+    pub(super) fn need_owner(&self) -> Result<&sqlx::any::AnyConnectOptions, OpenError> {
         let missing = || OpenError::new(Code::ConfigInvalid, "give the tables' owner too: --database-owner-url-file");
         self.owner.as_ref().ok_or_else(missing)
     }

@@ -20,19 +20,20 @@ pub(crate) struct TenantRow {
 }
 
 impl Store {
-    /// Makes a tenant, a home for its metadata, and its `default` project.
+    /// Makes a tenant with a plan and the name that it is shown by, a home for its metadata, and its `default` project.
     pub(crate) async fn create_tenant(
         &self,
         platform: &Platform,
         tenant: &TenantId,
         placement: MetadataPlacement,
+        life: (&str, &str),
     ) -> Result<TenantRow, Problem> {
         self.need_owner(placement)?;
         let mut tx = self.begin_platform(platform).await?;
         tx.turn_to(tenant).await?;
         refuse_left(&mut tx, tenant).await?;
         let created_ms = now_ms();
-        insert(&mut tx, tenant, created_ms, placement).await?;
+        insert(&mut tx, tenant, created_ms, placement, life).await?;
         if placement == MetadataPlacement::Shared {
             begin_with_default(&mut tx, tenant, created_ms).await?;
         } else {
@@ -40,7 +41,7 @@ impl Store {
             let home = self.make_home(tenant, placement).await?;
             let mut own = self.begin_platform_in(&home, platform).await?;
             own.turn_to(tenant).await?;
-            insert(&mut own, tenant, created_ms, placement).await?;
+            insert(&mut own, tenant, created_ms, placement, life).await?;
             begin_with_default(&mut own, tenant, created_ms).await?;
             own.commit().await?;
         }
@@ -102,42 +103,10 @@ impl Store {
             .await?;
         row.map(|_| ()).ok_or_else(|| Problem::not_found(format!("project `{project}`")))
     }
-
-    /// Deletes a tenant's rows at once and leaves notes to delete its groups, topics and objects. A home of its own is left too, with a note
-    /// in the shared tables that says so, until the rest is gone.
-    pub(crate) async fn delete_tenant(&self, scope: &TenantScope) -> Result<(), Problem> {
-        let mut tx = self.begin_registered(scope).await?;
-        // Held until the end: what was under way there has ended, and is seen. Before the raise, as everybody does who writes there.
-        let mut own = if self.home(scope.tenant()).await?.own { Some(self.begin(scope).await?) } else { None };
-        let told = tx.raise().await?;
-        if let Some(own) = &mut own {
-            for (kind, project, pipeline, incarnation) in left_in_home(own, scope).await? {
-                note(&mut tx, scope, (&kind, &project, &pipeline, &incarnation), told).await?;
-            }
-        }
-        for (project, pipeline, incarnation) in pipelines_of(&mut tx, scope).await? {
-            note(&mut tx, scope, ("group", &project, &pipeline, &incarnation), told).await?;
-        }
-        let row: Option<(String,)> = sqlx::query_as("DELETE FROM tenants WHERE tenant = $1 RETURNING metadata")
-            .bind(scope.tenant().as_str())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let (placement,) = row.ok_or_else(|| Problem::not_found("such tenant"))?;
-        note(&mut tx, scope, ("tenant", "", "", &placement), told).await?;
-        Self::erase_audit(&mut tx, scope).await?;
-        tx.commit().await?;
-        if let Some(mut own) = own {
-            // What a crash leaves here goes with the home.
-            empty(&mut own, scope).await?;
-            own.commit().await?;
-        }
-        self.homes.learn(scope.tenant(), None);
-        Ok(())
-    }
 }
 
 /// Deletes all that a home has of its tenant: its keys are no more from here on.
-async fn empty(own: &mut Tx, scope: &TenantScope) -> Result<(), Problem> {
+pub(super) async fn empty(own: &mut Tx, scope: &TenantScope) -> Result<(), Problem> {
     Store::erase_audit(own, scope).await?;
     for gone in ["DELETE FROM tenants WHERE tenant = $1", "DELETE FROM revisions WHERE tenant = $1"] {
         sqlx::query(gone).bind(scope.tenant().as_str()).execute(&mut **own).await?;
@@ -157,14 +126,24 @@ async fn refuse_left(tx: &mut Tx, tenant: &TenantId) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn insert(tx: &mut Tx, tenant: &TenantId, created_ms: i64, placement: MetadataPlacement) -> Result<(), Problem> {
-    let made =
-        sqlx::query("INSERT INTO tenants (tenant, created_ms, metadata) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(tenant.as_str())
-            .bind(created_ms)
-            .bind(placement.as_str())
-            .execute(&mut **tx)
-            .await?;
+async fn insert(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    created_ms: i64,
+    placement: MetadataPlacement,
+    (plan, display_name): (&str, &str),
+) -> Result<(), Problem> {
+    let made = sqlx::query(
+        "INSERT INTO tenants (tenant, created_ms, metadata, plan, display_name) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(created_ms)
+    .bind(placement.as_str())
+    .bind(plan)
+    .bind(display_name)
+    .execute(&mut **tx)
+    .await?;
     if made.rows_affected() == 0 {
         return Err(Problem::conflict(format!("there is a tenant `{tenant}` already; choose another name")));
     }
@@ -182,7 +161,7 @@ async fn begin_with_default(tx: &mut Tx, tenant: &TenantId, created_ms: i64) -> 
 }
 
 /// Project, name and making of each pipeline.
-async fn pipelines_of(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, String, String)>, Problem> {
+pub(super) async fn pipelines_of(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, String, String)>, Problem> {
     Ok(sqlx::query_as("SELECT project, pipeline, incarnation FROM pipelines WHERE tenant = $1")
         .bind(scope.tenant().as_str())
         .fetch_all(&mut **tx)
@@ -190,7 +169,10 @@ async fn pipelines_of(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, S
 }
 
 /// What a home of one's own leaves to do: its pipelines' groups, and the notes of those that were deleted before.
-async fn left_in_home(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, String, String, String)>, Problem> {
+pub(super) async fn left_in_home(
+    tx: &mut Tx,
+    scope: &TenantScope,
+) -> Result<Vec<(String, String, String, String)>, Problem> {
     let mut left: Vec<(String, String, String, String)> =
         sqlx::query_as("SELECT kind, project, pipeline, incarnation FROM leftovers WHERE tenant = $1")
             .bind(scope.tenant().as_str())
@@ -204,7 +186,7 @@ async fn left_in_home(tx: &mut Tx, scope: &TenantScope) -> Result<Vec<(String, S
 }
 
 /// Notes what is to be done; of a tenant, the last field says where its metadata was.
-async fn note(
+pub(super) async fn note(
     tx: &mut Tx,
     scope: &TenantScope,
     (kind, project, pipeline, incarnation): (&str, &str, &str, &str),

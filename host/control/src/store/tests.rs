@@ -37,6 +37,7 @@ on_each_database! {
     two_writers_of_one_chain_leave_no_gap_and_no_two_lines_of_one_number
     the_audit_is_bounded_by_age_and_by_rows
     kept_answers_are_bounded_by_number_by_bytes_and_by_age
+    every_table_with_rows_of_tenants_is_known_to_erasures
 }
 
 impl Fixture {
@@ -56,7 +57,10 @@ impl Fixture {
 
     async fn of(place: Place, database: Option<ScratchDatabase>, dir: tempfile::TempDir) -> Self {
         let store = Store::open(&place).await.unwrap();
-        store.create_tenant(&Platform::for_test(), &key().tenant, MetadataPlacement::Shared).await.unwrap();
+        store
+            .create_tenant(&Platform::for_test(), &key().tenant, MetadataPlacement::Shared, ("standard", ""))
+            .await
+            .unwrap();
         let scope = TenantScope::assume(key().tenant);
         let mut tx = store.begin(&scope).await.unwrap();
         sqlx::query(
@@ -229,4 +233,23 @@ async fn the_audit_is_bounded_by_age_and_by_rows(fixture: Fixture) {
     assert_eq!(checked(store, &chain).await, (0, vec![12]), "and yet it goes on where it was");
     let gone = TenantScope::assume("nobody".parse().unwrap());
     assert_eq!(store.append_audit(&Chain::Tenant(gone), &[line("topics.read")]).await.unwrap(), None);
+}
+
+async fn every_table_with_rows_of_tenants_is_known_to_erasures(fixture: Fixture) {
+    let catalogue = match fixture._database {
+        None => {
+            "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND c.name = 'tenant' ORDER BY m.name"
+        }
+        Some(_) => {
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.columns
+             WHERE column_name = 'tenant' AND table_schema = current_schema() ORDER BY 1"
+        }
+    };
+    let mut tx = fixture.store.reading_background().await.unwrap();
+    let found: Vec<(String,)> = sqlx::query_as(catalogue).fetch_all(&mut *tx).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|(name,)| name).collect();
+    let mut known: Vec<_> = tables::TABLES.iter().map(|table| table.name).collect();
+    known.sort_unstable();
+    assert_eq!(found, known, "an erasure would leave rows of a table that it does not know");
 }

@@ -26,7 +26,10 @@ async fn two_tenants(connections: u32) -> (ScratchDatabase, Store, TenantScope, 
     let store = Store::open(&Place::Postgres(access(&database, connections))).await.unwrap();
     let scopes = ["acme", "globex"].map(|name| TenantScope::assume(name.parse::<TenantId>().unwrap()));
     for scope in &scopes {
-        store.create_tenant(&Platform::for_test(), scope.tenant(), MetadataPlacement::Shared).await.unwrap();
+        store
+            .create_tenant(&Platform::for_test(), scope.tenant(), MetadataPlacement::Shared, ("standard", ""))
+            .await
+            .unwrap();
     }
     let [acme, globex] = scopes;
     (database, store, acme, globex)

@@ -181,6 +181,11 @@ impl Issuer {
         JwkSet { keys: vec![self.inner.public.clone()] }
     }
 
+    /// What a document is signed with: the issuer's name, the key's, and the key.
+    pub(super) fn signing(&self) -> (&str, &str, &EncodingKey) {
+        (&self.inner.config.issuer, &self.inner.kid, &self.inner.key)
+    }
+
     /// What checks this issuer's tokens.
     pub(crate) fn verifier(&self) -> Result<Embedded, OpenError> {
         let key = DecodingKey::from_jwk(&self.inner.public)

@@ -5,6 +5,7 @@
 //! [`Principal`] exists only where a signature, issuer, audience, times and shape were all checked.
 //! Must never: accept an algorithm that the token chose, or put a token or a key into a log or an error.
 
+mod document;
 mod issuer;
 mod key;
 mod oidc;
@@ -12,6 +13,7 @@ mod principal;
 mod role;
 mod verify;
 
+pub(crate) use document::verify_document;
 pub use issuer::{Grant, Issuer, IssuerConfig, MintError, TOKEN_LIFE_MAX};
 pub(crate) use oidc::Provider;
 pub use oidc::{Login, OidcConfig, Standing};

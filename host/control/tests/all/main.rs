@@ -15,6 +15,7 @@ mod dead_letters;
 mod description;
 mod entries;
 pub(crate) mod harness;
+mod lives;
 mod logs;
 mod matrix;
 pub(crate) mod metadata;

@@ -1,12 +1,13 @@
 //! The two ports in memory: enough of an engine and a log for control's own promises.
 
 use async_trait::async_trait;
-use bulkhead_control::port::{Inspected, Modules, NewTopic, Refusal, TopicDescription, Topics};
+use bulkhead_control::port::{Inspected, Left, Modules, NewTopic, Refusal, Scrubbed, TopicDescription, Topics};
+use bulkhead_core::bucket::ObjectInfo;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
-use bulkhead_core::name::{PipelineName, ProjectId, TenantId, TopicName};
+use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -52,6 +53,10 @@ impl Modules for MemoryModules {
         }
         Ok(Inspected { imports, ticks: wasm.ends_with(b"ticks") })
     }
+
+    async fn keep_only(&self, _: &BTreeSet<ModuleDigest>) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -70,6 +75,8 @@ struct State {
     bucket_away: bool,
     /// Tenants have more objects than one call removes.
     many: bool,
+    /// Objects that no call removes.
+    stuck: u64,
     /// What deletions had cleared away, in order.
     cleared: Vec<String>,
 }
@@ -103,6 +110,10 @@ impl MemoryTopics {
 
     pub(crate) fn set_many(&self) {
         self.state.lock().many = true;
+    }
+
+    pub(crate) fn set_stuck(&self, objects: u64) {
+        self.state.lock().stuck = objects;
     }
 
     pub(crate) fn cleared(&self) -> Vec<String> {
@@ -233,11 +244,27 @@ impl Topics for MemoryTopics {
         Ok(true)
     }
 
-    async fn delete_hidden(&self, scope: &TenantScope) -> Result<bool, Refusal> {
+    async fn delete_hidden(&self, scope: &TenantScope) -> Result<Left, Refusal> {
         let mut state = self.state()?;
-        state.cleared.push(format!("hidden of {}", scope.tenant()));
-        Ok(!state.many
-            || state.cleared.iter().filter(|cleared| **cleared == format!("hidden of {}", scope.tenant())).count() > 1)
+        let line = format!("hidden of {}", scope.tenant());
+        let first = !state.cleared.contains(&line);
+        state.cleared.push(line);
+        Ok(Left { objects: u64::from(state.many && first), ..Left::default() })
+    }
+
+    async fn left_of(&self, scope: &TenantScope) -> Result<Left, Refusal> {
+        let state = self.state()?;
+        let topics = state.topics.keys().filter(|(owner, _)| owner == scope.tenant()).count() as u64;
+        Ok(Left { topics, groups: 0, objects: state.stuck })
+    }
+
+    async fn scrub(&self) -> Result<Scrubbed, Refusal> {
+        let _there = self.state()?;
+        Ok(Scrubbed { how: "in memory".to_owned(), elsewhere: vec!["nowhere".to_owned()] })
+    }
+
+    async fn objects(&self, _: &TenantScope, _: Option<&str>, _: usize) -> Result<Vec<ObjectInfo>, Refusal> {
+        Ok(Vec::new())
     }
 }
 

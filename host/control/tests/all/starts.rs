@@ -12,15 +12,16 @@ async fn told(server: &Server) -> Value {
     server.worker().get("/internal/v1/assignment?worker=pool-0").await.expect(200)
 }
 
-/// Returns after the background has looked at everything at least once: each deletion of a tenant is done in a pass of its own.
+/// Returns after the background has looked at everything at least once: each erasure of a tenant is ended in a pass of its own.
 async fn passes(server: &Server) {
-    server.ports.topics.set_many();
+    let platform = server.platform();
     for name in ["first", "second"] {
         server.tenant(name).await;
-        server.platform().delete(&format!("/api/v1/tenants/{name}")).await.expect(202);
-        let left = format!("hidden of {name}");
-        let done = || server.ports.topics.cleared().iter().filter(|cleared| **cleared == left).count() > 1;
-        server.until("a pass begins", async || done()).await;
+        server.ports.topics.set_stuck(1);
+        let begun = platform.delete(&format!("/api/v1/tenants/{name}")).await.expect(202);
+        server.ports.topics.set_stuck(0);
+        let at = format!("/api/v1/erasures/{}", begun["id"].as_str().unwrap());
+        server.until("a pass ends it", async || platform.get(&at).await.expect(200)["complete"] == true).await;
     }
 }
 

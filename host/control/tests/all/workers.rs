@@ -12,7 +12,7 @@ const AT: &str = "/api/v1/tenants/acme/projects/default/pipelines/p";
 
 /// A report on acme's pipeline `p`.
 pub(crate) fn report(worker: &str, boot: &str, revision: u64, records_in: u64) -> Value {
-    json!({"worker": worker, "boot": boot, "generation": 1, "pipelines": [{
+    json!({"worker": worker, "boot": boot, "generation": 1, "settled": 1_000_000, "pipelines": [{
         "tenant": "acme", "project": "default", "pipeline": "p", "revision": revision, "phase": "running",
         "code": null, "message": null, "lag": 5, "partitions": 2,
         "totals": {"records_in": records_in, "records_out": 1, "bytes_in": 2, "bytes_out": 3, "dead_letters": 0, "fuel": 7},

@@ -42,6 +42,17 @@ pub(super) fn sweep(dir: &Dir, bytes_max: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes all entries whose names are not `wanted`.
+pub(super) fn keep_only(dir: &Dir, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in dir.entries()? {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if !wanted(&name) {
+            remove(dir, &name)?;
+        }
+    }
+    Ok(())
+}
+
 /// Another host on the same folder may have been faster.
 fn remove(dir: &Dir, name: &str) -> io::Result<()> {
     match dir.remove_file(name) {

@@ -86,3 +86,16 @@ fn what_was_used_longest_ago_is_removed_where_there_is_too_much() {
     cache.put(&digests[2], &[0; 100]);
     assert!(!unfinished.exists());
 }
+
+#[test]
+fn what_is_not_kept_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let [kept, gone] = [b"kept", b"gone"].map(|bytes| ModuleDigest::of(bytes));
+    let cache = Cache::open(&config(folder.path()), [1; 32]).unwrap();
+    cache.put(&kept, b"code");
+    cache.put(&gone, b"code");
+    std::fs::write(folder.path().join("code").join(format!("{}.0.1.new", gone.hex())), "half").unwrap();
+    cache.keep_only(&BTreeSet::from([kept]));
+    assert_eq!(std::fs::read_dir(folder.path().join("code")).unwrap().count(), 1);
+    assert_eq!(cache.get(&kept).as_deref(), Some(&b"code"[..]));
+}

@@ -224,7 +224,7 @@ impl SourceThread {
             Code::TopicGone => LogError::new(Code::StateLost, error.message),
             _ => error,
         })?;
-        Ok(Some(StateTools { log: self.tools.log.clone(), disks: self.tools.disks.clone(), topic }))
+        Ok(Some(StateTools { log: self.tools.log.clone(), disks: self.tools.disks.of(scope.tenant()), topic }))
     }
 
     fn require(&self, topic: &PhysicalTopic) -> Result<(), LogError> {

@@ -370,14 +370,14 @@ impl Worker {
     pub(crate) fn run(&self, pipeline: &PipelineAssignment) {
         let mut wanted = self.wanted.lock().unwrap();
         wanted.insert(pipeline.key.clone(), pipeline.clone());
-        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect() });
+        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect(), erasures: 0 });
     }
 
     /// Runs this pipeline no more.
     pub(crate) fn stop(&self, pipeline: &PipelineAssignment) {
         let mut wanted = self.wanted.lock().unwrap();
         wanted.remove(&pipeline.key);
-        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect() });
+        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect(), erasures: 0 });
     }
 
     pub(crate) fn report(&self, pipeline: &PipelineAssignment) -> PipelineReport {

@@ -11,6 +11,7 @@ mod fetch;
 mod group;
 mod reader;
 mod schema;
+mod scrub;
 mod start;
 mod store;
 mod topics;
@@ -169,6 +170,14 @@ impl Log for EmbeddedLog {
         let delete = || self.shared.store.writing().transaction(|tx| store::delete_positions(tx, name));
         let in_use = || LogError::new(Code::Conflict, format!("group {name} has members: close them first"));
         self.shared.groups.while_empty(name, delete).unwrap_or_else(|| Err(in_use()))
+    }
+
+    fn groups(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        self.shared.store.consumers(prefix)
+    }
+
+    fn scrub(&self) -> Result<&'static [&'static str], LogError> {
+        scrub::scrub(&self.shared).map(|()| &[] as &[_])
     }
 
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {

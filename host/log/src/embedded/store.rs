@@ -133,6 +133,17 @@ impl Store {
         })
     }
 
+    /// Groups with positions whose names begin so, sorted.
+    pub(super) fn consumers(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        let sql =
+            "SELECT DISTINCT consumer FROM positions WHERE substr(consumer, 1, length(?1)) = ?1 ORDER BY consumer";
+        self.reading(|conn| {
+            let mut statement = conn.prepare_cached(sql).map_err(db)?;
+            let names = statement.query_map([prefix], |row| row.get(0)).map_err(db)?;
+            names.collect::<rusqlite::Result<_>>().map_err(db)
+        })
+    }
+
     pub(super) fn position(&self, group: &str, topic: i64, partition: i32) -> Result<Option<i64>, LogError> {
         let sql = "SELECT position FROM positions WHERE consumer = ?1 AND topic = ?2 AND partition = ?3";
         self.reading(|conn| {

@@ -324,6 +324,24 @@ pub(super) fn topics(client: &Client, prefix: &str) -> Result<Vec<String>, LogEr
     }
 }
 
+/// The names of all groups that this user may see and that begin so, sorted.
+pub(super) fn groups(client: &Client, prefix: &str) -> Result<Vec<String>, LogError> {
+    let mut list = ptr::null();
+    // SAFETY: on success the list is ours, is read while live, and is destroyed once.
+    unsafe {
+        let failed =
+            rd::rd_kafka_list_groups(client.rk(), ptr::null(), &mut list, super::native::millis(ADMIN_TIMEOUT));
+        client.serve(Duration::ZERO);
+        NativeError::check(code(failed)).map_err(|error| client.error("listing groups", &error))?;
+        let count = usize::try_from((*list).group_cnt).unwrap_or(0);
+        let names = (0..count).map(|i| text((*(*list).groups.add(i)).group));
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        rd::rd_kafka_group_list_destroy(list);
+        names.sort();
+        Ok(names)
+    }
+}
+
 /// Forgets a group.
 pub(super) fn delete_group(client: &Client, group: &str) -> Result<(), LogError> {
     let name = c_name(group);

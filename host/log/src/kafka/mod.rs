@@ -68,6 +68,17 @@ impl KafkaLog {
     }
 }
 
+/// What no client of Kafka can hasten.
+const LEFT_TO_BROKERS: &[&str] = &[
+    "Kafka's brokers remove the segments of deleted topics `file.delete.delay.ms` after the deletion, one minute by default; until then they \
+     are files whose folders end in `-delete`",
+    "Kafka's `__consumer_offsets` and `__transaction_state` name deleted groups and topics until the broker's cleaner has compacted the \
+     segments in which they were used; a segment that is still written to is not compacted before it is full or its `segment.ms` has passed",
+    "Kafka's `__cluster_metadata` names deleted topics until a snapshot has taken the place of its older segments, \
+     `metadata.log.max.snapshot.interval.ms` and `metadata.max.retention.ms`",
+    "Kafka's brokers name topics and groups in the logs that they write for their operator",
+];
+
 fn names(topics: &[PhysicalTopic]) -> Vec<&str> {
     topics.iter().map(PhysicalTopic::as_str).collect()
 }
@@ -112,6 +123,14 @@ impl Log for KafkaLog {
         // A client of its own: one that keeps being asked keeps the coordinator that it once found, also when the group has moved.
         let client = Client::new(Kind::Admin, &config::admin(&self.shared.config))?;
         admin::delete_group(&client, group.as_str())
+    }
+
+    fn groups(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        admin::groups(&self.shared.admin, prefix)
+    }
+
+    fn scrub(&self) -> Result<&'static [&'static str], LogError> {
+        Ok(LEFT_TO_BROKERS)
     }
 
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError> {

@@ -35,8 +35,11 @@ pub(crate) struct Broker {
 impl Broker {
     /// One of its own, for a test that stops it.
     pub(crate) fn start(tenants: &[&str]) -> Result<Self> {
-        let kafka = Kafka::try_start(1)?;
-        let folder = Folder::new("login")?;
+        Self::of(Kafka::try_start(1)?, Folder::new("login")?, tenants)
+    }
+
+    /// This one, with a login in this folder.
+    pub(crate) fn of(kafka: Kafka, folder: Folder, tenants: &[&str]) -> Result<Self> {
         let login = KafkaLogin::for_bulkhead(&kafka, tenants, folder.path())?;
         Ok(Self { kafka, login, _folder: folder })
     }

@@ -52,7 +52,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--workspace", "--bench", "state", "--"]).args(more).run()
         }
-        _ => bail!("name a benchmark: abi, delays, fire, lane, peers or state"),
+        ["erasure"] => {
+            setup::run(setup::Needs::Building)?;
+            cargo(["build", "--workspace", "--all-targets"]).run()?;
+            let test = ["test", "--workspace", "--test", "all", "--", "erasure::", "--nocapture"];
+            let binary = target().join("debug/bulkhead");
+            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
+        }
+        _ => bail!("name a benchmark: abi, delays, erasure, fire, lane, peers or state"),
     }
 }
 

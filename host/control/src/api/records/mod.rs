@@ -12,6 +12,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub(super) use line::show;
 pub(super) use produce::produce;
 pub(super) use read::read;
 

@@ -28,6 +28,7 @@ pub(super) fn path_of(row: &Row, tenant: &str, project: &str) -> String {
         ("{revision}", "1"),
         ("{topic}", "t"),
         ("{letter}", "0-0"),
+        ("{erasure}", "0"),
         ("{code}", "BH0001"),
         ("{digest}", &digest),
         ("{subject}", "user:eve"),
