@@ -79,13 +79,13 @@ async fn what_was_fetched_is_there_after_a_restart_without_control_and_sealed_me
 async fn an_assignment_whose_new_secrets_cannot_be_fetched_is_not_taken_over_and_what_is_not_assigned_is_forgotten() {
     let (folder, vault) = (tempfile::tempdir().unwrap(), vault());
     let secrets = WorkerSecrets::open(away(), vault.clone(), folder.path(), "pool-0").unwrap();
-    let assignment = Assignment { generation: 1, pipelines: vec![assigned("1")] };
+    let assignment = Assignment { generation: 1, pipelines: vec![assigned("1")], ..Assignment::default() };
     assert!(secrets.follow(&assignment).await.is_err());
     let lent = LentSecret { stamp: "1".to_owned(), value: SecretValue::new(VALUE.to_vec()) };
     let lent = Lent { secrets: BTreeMap::from([("token".parse().unwrap(), lent)]) };
     secrets.0.known.lock().insert(assigned("1").key, lent);
     secrets.follow(&assignment).await.unwrap();
-    secrets.follow(&Assignment { generation: 2, pipelines: Vec::new() }).await.unwrap();
+    secrets.follow(&Assignment { generation: 2, ..Assignment::default() }).await.unwrap();
     let again = WorkerSecrets::open(away(), vault, folder.path(), "pool-0").unwrap();
     assert!(again.0.known.lock().is_empty() && secrets.0.known.lock().is_empty());
 }

@@ -8,7 +8,7 @@ use crate::client::{Answer, Client};
 use crate::harness::{Server, component};
 use crate::pipelines::MANIFEST;
 use bulkhead_control::Role;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TEXT: &str = "zqtextzq";
 const NAME: &str = "zqnamezq";
