@@ -22,7 +22,8 @@ CREATE TABLE erasures (
     report          TEXT             NOT NULL
 );
 
--- Workers are not told of pipelines of suspended tenants.
-CREATE POLICY fleet_sees ON tenants FOR SELECT USING (current_setting('bulkhead.reach', true) = 'fleet');
+-- Workers are not told of pipelines of suspended tenants: these, and no others, are looked up.
+CREATE POLICY fleet_sees_suspended ON tenants FOR SELECT
+    USING (current_setting('bulkhead.reach', true) = 'fleet' AND suspended_ms IS NOT NULL);
 -- Which modules anybody has, so that compiled code of no other is kept.
 CREATE POLICY background_sees ON modules FOR SELECT USING (current_setting('bulkhead.reach', true) = 'background');
