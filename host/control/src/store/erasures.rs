@@ -191,7 +191,8 @@ impl Store {
         tx.turn_to(scope.tenant()).await?;
         let mut left = 0;
         Self::erase_audit(&mut tx, scope).await?;
-        for table in TABLES {
+        // A chain goes by its own way, above: on PostgreSQL the server's role may delete no line by itself.
+        for table in TABLES.iter().filter(|table| !table.name.starts_with("audit_")) {
             sqlx::query(table.clear).bind(tenant).execute(&mut *tx).await?;
         }
         for table in TABLES {
