@@ -185,5 +185,6 @@ fn a_deletion_of_very_many_objects_says_that_there_are_more() {
         }
         calls
     });
-    assert_eq!((calls, std::fs::read_dir(&objects).map_or(0, Iterator::count)), (2, 0));
+    assert!(calls > 1, "so many were deleted at once");
+    assert_eq!(std::fs::read_dir(&objects).map_or(0, Iterator::count), 0);
 }

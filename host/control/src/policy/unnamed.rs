@@ -11,7 +11,7 @@ use bulkhead_core::name::ModuleDigest;
 use serde_json::Value;
 
 /// How paths begin that name a tenant next.
-const NAMING: [&str; 2] = ["/api/v1/tenants/", "/internal/v1/modules/"];
+const NAMING: [&str; 3] = ["/api/v1/tenants/", "/internal/v1/modules/", "/internal/v1/tenants/"];
 /// What stands for a tenant's person.
 const SOMEBODY: &str = "(of a tenant)";
 
