@@ -257,7 +257,7 @@ impl Control {
 fn place(config: &ControlConfig, folder: &Folder) -> Result<Place, OpenError> {
     match &config.database_url_file {
         None => Ok(Place::File(folder.file("control.db")?)),
-        Some(_) => Ok(Place::Postgres(access(config)?)),
+        Some(_) => Ok(Place::Postgres(Box::new(access(config)?))),
     }
 }
 

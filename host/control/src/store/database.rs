@@ -28,7 +28,7 @@ pub(crate) enum Place {
     /// An existing file of SQLite's.
     File(PathBuf),
     /// PostgreSQL.
-    Postgres(postgres::Access),
+    Postgres(Box<postgres::Access>),
 }
 
 /// What differs between the two.

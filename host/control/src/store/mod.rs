@@ -98,7 +98,7 @@ impl Store {
     pub(crate) async fn open(place: &Place) -> Result<Self, OpenError> {
         let shared = Arc::new(Database::open(place).await?);
         let access = match place {
-            Place::Postgres(access) => Some(access.clone()),
+            Place::Postgres(access) => Some((**access).clone()),
             Place::File(_) => None,
         };
         let store = Self { shared, homes: Homes::new(access), generation: watch::Sender::new(0) };

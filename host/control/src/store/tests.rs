@@ -52,7 +52,7 @@ impl Fixture {
         let database = ScratchDatabase::new(None).unwrap();
         let owner = database.owner_url_file();
         let access = Access::read(&database.server_url_file(), Some(&owner), Duration::ZERO, 4).unwrap();
-        Self::of(Place::Postgres(access), Some(database), tempfile::tempdir().unwrap()).await
+        Self::of(Place::Postgres(Box::new(access)), Some(database), tempfile::tempdir().unwrap()).await
     }
 
     async fn of(place: Place, database: Option<ScratchDatabase>, dir: tempfile::TempDir) -> Self {

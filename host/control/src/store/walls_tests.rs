@@ -23,7 +23,7 @@ fn access(database: &ScratchDatabase, connections: u32) -> Access {
 /// A store with the tenants `acme` and `globex`, over this many connections.
 async fn two_tenants(connections: u32) -> (ScratchDatabase, Store, TenantScope, TenantScope) {
     let database = ScratchDatabase::new(None).unwrap();
-    let store = Store::open(&Place::Postgres(access(&database, connections))).await.unwrap();
+    let store = Store::open(&Place::Postgres(Box::new(access(&database, connections)))).await.unwrap();
     let scopes = ["acme", "globex"].map(|name| TenantScope::assume(name.parse::<TenantId>().unwrap()));
     for scope in &scopes {
         store
@@ -174,7 +174,10 @@ async fn a_role_that_the_walls_do_not_bind_is_refused() {
     store.close().await;
     let open = async |file: &std::path::Path| {
         let access = Access::read(file, None, Duration::ZERO, 4).unwrap();
-        Store::open(&Place::Postgres(access)).await.map(drop).map_err(|error| (error.code.id(), error.message))
+        Store::open(&Place::Postgres(Box::new(access)))
+            .await
+            .map(drop)
+            .map_err(|error| (error.code.id(), error.message))
     };
     let (code, message) = open(&database.owner_url_file()).await.unwrap_err();
     assert!(code == "BH0621" && message.contains("it owns"), "{code}: {message}");
@@ -200,7 +203,9 @@ async fn a_role_that_the_walls_do_not_bind_is_refused() {
 async fn a_schema_of_another_version_is_refused() {
     let database = ScratchDatabase::new(None).unwrap();
     let alone = Access::read(&database.server_url_file(), None, Duration::ZERO, 4).unwrap();
-    let open = async || Store::open(&Place::Postgres(alone.clone())).await.map(drop).map_err(|error| error.code.id());
+    let open = async || {
+        Store::open(&Place::Postgres(Box::new(alone.clone()))).await.map(drop).map_err(|error| error.code.id())
+    };
     assert_eq!(open().await, Err("BH0623"), "nobody has made the tables");
     migrate(&access(&database, 4)).await.unwrap();
     assert_eq!(open().await, Ok(()));
@@ -216,7 +221,7 @@ async fn a_schema_of_another_version_is_refused() {
 #[tokio::test]
 async fn two_processes_do_not_get_into_each_others_way() {
     let (database, one, acme, globex) = two_tenants(8).await;
-    let two = Store::open(&Place::Postgres(access(&database, 8))).await.unwrap();
+    let two = Store::open(&Place::Postgres(Box::new(access(&database, 8)))).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     let stores = [std::sync::Arc::new(one), std::sync::Arc::new(two)];
     for i in 0..40 {
@@ -235,7 +240,7 @@ async fn two_processes_do_not_get_into_each_others_way() {
 #[tokio::test]
 async fn a_generation_is_told_to_other_processes() {
     let (database, one, acme, _) = two_tenants(4).await;
-    let two = Store::open(&Place::Postgres(access(&database, 4))).await.unwrap();
+    let two = Store::open(&Place::Postgres(Box::new(access(&database, 4)))).await.unwrap();
     let mut heard = two.generations();
     let tx = one.begin(&acme).await.unwrap();
     let raised = one.commit_raised(tx).await.unwrap();

@@ -83,7 +83,7 @@ fn standing(claims: &Claims, config: &OidcConfig) -> Result<Standing, Refused> {
     let Some(Value::Array(named)) = at(&claims.others, &config.roles_claim) else { return Err(no_roles) };
     let names = named.iter().map(|name| name.as_str().ok_or(no_roles));
     // The claim also holds roles of the provider's own.
-    let roles = names.filter_map(|name| name.map(|name| Role::from_claim(name)).transpose());
+    let roles = names.filter_map(|name| name.map(Role::from_claim).transpose());
     Ok(Standing { tenant, roles: roles.collect::<Result<BTreeSet<_>, _>>()?, slots: None })
 }
 
