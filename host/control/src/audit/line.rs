@@ -87,13 +87,15 @@ pub(crate) struct Draft {
     pub(crate) allowed: bool,
     /// What else it says.
     pub(crate) rest: Map<String, Value>,
+    /// Which making of its chain it belongs to; `None` for the one that is there. A new tenant of an old name is told nothing of that one.
+    pub(crate) only_in: Option<String>,
 }
 
 impl Draft {
     /// A line that only says what it is about.
     pub(crate) fn new(kind: Kind, action: &str, resource: &str) -> Self {
         let (action, resource) = (action.to_owned(), plain(resource, TEXT_BYTES_MAX));
-        Self { kind, subject: String::new(), action, resource, allowed: true, rest: Map::new() }
+        Self { kind, subject: String::new(), action, resource, allowed: true, rest: Map::new(), only_in: None }
     }
 
     /// The same with who acts: subject, issuer, token, roles and tenant.

@@ -68,7 +68,8 @@ impl Drop for Changes {
 impl Change {
     fn write(self, draft: Draft) {
         for (chain, place) in self.decided {
-            let draft = Draft { kind: Kind::Outcome, ..draft.clone() }.with("of", place.seq);
+            let draft = Draft { kind: Kind::Outcome, only_in: Some(place.chain), ..draft.clone() };
+            let draft = draft.with("of", place.seq);
             self.writer.append_later(chain, draft);
         }
         drop(self.request);

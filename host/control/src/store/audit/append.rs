@@ -19,13 +19,15 @@ struct End {
 }
 
 impl Store {
-    /// Appends lines, all in one transaction, and says where each is. `None` where the chain's tenant is not there.
+    /// Appends lines, all in one transaction, and says where each is; one that belongs to an earlier making of the chain went with that. `None` where the chain's tenant is not there.
     pub(crate) async fn append_audit(&self, chain: &Chain, drafts: &[Draft]) -> Result<Option<Vec<Place>>, Problem> {
         let mut tx = self.begin_chain(chain).await?;
         let Some(mut end) = hold(&mut tx, chain).await? else { return Ok(None) };
         let mut places = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            append(&mut tx, chain, &mut end, draft).await?;
+            if draft.only_in.as_ref().is_none_or(|only| *only == end.chain) {
+                append(&mut tx, chain, &mut end, draft).await?;
+            }
             places.push(Place { chain: end.chain.clone(), seq: end.seq.cast_unsigned() });
         }
         move_end(&mut tx, chain, &end).await?;
