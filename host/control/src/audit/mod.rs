@@ -1,7 +1,7 @@
 //! The audit: who did what or tried to, in chains of lines that cannot be changed unseen.
 //!
-//! A tenant has a chain and so has the platform. [`line`] says what is written and into which chain, [`writer`] appends it, many requests in
-//! one transaction, [`trail`] adds what became of a change, [`checkpoint`] signs what a chain is, [`upkeep`] prunes it, and [`publish`] sends a tenant's lines to
+//! A tenant has a chain and so has the platform. `line` says what is written and into which chain, `writer` appends it, many requests in
+//! one transaction, `trail` adds what became of a change, `checkpoint` signs what a chain is, `upkeep` prunes it, and `publish` sends a tenant's lines to
 //! its topic. What a line is as bytes and how a chain is checked is [`bulkhead_core::audit`].
 //! Must never: hold a body, a token or a secret, or put a tenant's name or subject into a chain that another tenant reads.
 
