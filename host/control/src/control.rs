@@ -17,7 +17,7 @@ use crate::store::{ANSWER_KEPT_MS, Access, Erasure, Leftover, Place, StartOver, 
 use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
-use bulkhead_vault::{Vault, VaultError};
+use bulkhead_vault::Vault;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -300,10 +300,7 @@ async fn open_vault(config: &ControlConfig) -> Result<Arc<Vault>, OpenError> {
     let (folder, current, previous) =
         (config.data_dir.clone(), config.master_key.clone(), config.master_key_previous.clone());
     // A program may have to be asked.
-    let opened = tokio::task::spawn_blocking(move || {
-        let previous = previous.map(|previous| previous.open(&folder)).transpose()?;
-        Ok::<_, VaultError>(Vault::new(current.open(&folder)?, previous))
-    });
+    let opened = tokio::task::spawn_blocking(move || Vault::of(&folder, &current, previous.as_ref()));
     let opened = opened.await.map_err(|error| OpenError::because(Code::Internal, "opening the vault", error))?;
     opened.map(Arc::new).map_err(|error| OpenError::new(error.code, error.message))
 }

@@ -8,9 +8,11 @@ use crate::error::VaultError;
 use crate::key::DataKey;
 use crate::master::{ID_BYTES, MasterKey, MasterKeyId};
 use crate::place;
+use crate::source::MasterKeySource;
 use crate::tenant::TenantKeys;
 use bulkhead_core::name::TenantId;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The format of a wrapped key.
@@ -59,6 +61,19 @@ impl Vault {
     /// A vault of this master key. `previous` opens what was wrapped before a rotation.
     pub fn new(current: Arc<dyn MasterKey>, previous: Option<Arc<dyn MasterKey>>) -> Self {
         Self { current, previous, opened: Mutex::default(), held: RwLock::default() }
+    }
+
+    /// The same of the places where master keys are, for a process with this data folder.
+    ///
+    /// # Errors
+    /// As [`MasterKeySource::open`].
+    pub fn of(
+        data_dir: &Path,
+        current: &MasterKeySource,
+        previous: Option<&MasterKeySource>,
+    ) -> Result<Self, VaultError> {
+        let previous = previous.map(|previous| previous.open(data_dir)).transpose()?;
+        Ok(Self::new(current.open(data_dir)?, previous))
     }
 
     /// A new key for a tenant, wrapped.

@@ -24,7 +24,7 @@ use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig};
 use bulkhead_log::Log;
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::kafka::{self, KafkaConfig, KafkaLog};
-use bulkhead_vault::{Vault, VaultError};
+use bulkhead_vault::Vault;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -211,10 +211,8 @@ fn buckets(arguments: &ServeArguments) -> anyhow::Result<Option<Buckets>> {
 /// What a worker keeps its secrets under. In one process with control it is the same master key; alone, the worker has its own.
 async fn open_vault(arguments: &ServeArguments) -> anyhow::Result<Arc<Vault>> {
     let (keys, data_dir) = (arguments.keys.clone(), arguments.data_dir.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let previous = keys.master_key_previous.as_ref().map(|previous| previous.open(&data_dir)).transpose()?;
-        Ok::<_, VaultError>(Vault::new(keys.master_key().open(&data_dir)?, previous))
-    });
+    let open = move || Vault::of(&data_dir, &keys.master_key(), keys.master_key_previous.as_ref());
+    let opened = tokio::task::spawn_blocking(open);
     Ok(Arc::new(opened.await.context("opening the master key panicked")??))
 }
 
