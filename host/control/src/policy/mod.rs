@@ -341,10 +341,11 @@ impl Policy {
         place: &Place,
     ) -> Result<Judged, Problem> {
         let mut holdings = of_token(principal);
-        let by = self.judge.about(principal.into(), &holdings)?.may(A::NAME, place)?;
+        let hearing = self.judge.about(principal.into(), &holdings)?;
+        let by = hearing.may(A::NAME, place)?;
         let own = scope.filter(|scope| Some(scope.tenant()) == principal.tenant() && !principal.is_worker());
         if by.allowed || own.is_none() {
-            let sees = by.allowed || self.judge.about(principal.into(), &holdings)?.may(See::NAME, place)?.allowed;
+            let sees = by.allowed || hearing.may(See::NAME, place)?.allowed;
             return Ok(Judged { by, sees });
         }
         if let Some(scope) = own {
