@@ -4,8 +4,9 @@
 //! Everything of globex's holds a marker: [`TEXT`] in what is written, [`NAME`] in what is named. acme's admin names globex's things wherever
 //! a request has room for a name. Then the same with a name that nobody has, and the answers must not differ.
 
+use super::filled::{Filled, fill};
 use crate::client::{Answer, Client};
-use crate::harness::{Server, component};
+use crate::harness::Server;
 use crate::pipelines::MANIFEST;
 use bulkhead_control::Role;
 use serde_json::json;
@@ -14,83 +15,19 @@ const TEXT: &str = "zqtextzq";
 const NAME: &str = "zqnamezq";
 /// A name that nobody has, as long as [`NAME`].
 const VOID: &str = "zqvoidzq";
-const GLOBEX: &str = "/api/v1/tenants/globex";
 const ACME: &str = "/api/v1/tenants/acme";
-
-/// What of globex's is not a name that somebody chose.
-struct Theirs {
-    digest: String,
-    etag: String,
-    line: String,
-    /// Where the newest line of its audit is.
-    place: String,
-}
-
-/// globex with something in every place that holds a text.
-async fn fill(server: &Server) -> Theirs {
-    server.tenant("globex").await;
-    let admin = server.client("globex", Role::TenantAdmin);
-    let project = format!("{GLOBEX}/projects/{NAME}");
-    admin.post(&format!("{GLOBEX}/projects"), &json!({"name": NAME, "description": TEXT})).await.expect(201);
-    for topic in ["in", "out", "dead"] {
-        admin.post(&format!("{GLOBEX}/topics"), &json!({"name": format!("{NAME}.{topic}")})).await.expect(201);
-    }
-    admin.put(&format!("{project}/modules/{NAME}"), component(TEXT)).await.expect(201);
-    let manifest = MANIFEST
-        .replace("name: p\n", &format!("name: {NAME}\n"))
-        .replace("topic: ", &format!("topic: {NAME}."))
-        .replace("module: m", &format!("module: {NAME}"))
-        .replace("  - name: last\n", &format!("  - name: last\n    config: {{note: {TEXT}}}\n"));
-    let at = format!("{project}/pipelines/{NAME}");
-    let made = admin.put(&at, manifest).await;
-    let (etag, made) = (made.etag(), made.expect(201));
-    let digest = made["modules"]["last"].as_str().unwrap().to_owned();
-    let record = json!({"key": TEXT, "value": TEXT, "headers": [{"name": TEXT, "value": TEXT}]});
-    admin.post(&format!("{GLOBEX}/topics/{NAME}.in/records"), &record).await.expect(200);
-    let letter = [
-        ("code", "BH0301"),
-        ("topic", "in"),
-        ("partition", "0"),
-        ("offset", "0"),
-        ("kind", "trap"),
-        ("stage", "last"),
-        ("module", &digest),
-        ("project", NAME),
-        ("pipeline", NAME),
-        ("revision", "1"),
-        ("fuel", "1"),
-    ];
-    let mut headers: Vec<_> =
-        letter.iter().map(|(name, value)| json!({"name": format!("bulkhead-{name}"), "value": value})).collect();
-    headers.push(json!({"name": "bulkhead-reason", "value": TEXT}));
-    let letter = json!({"key": "k", "value": TEXT, "headers": headers});
-    admin.post(&format!("{GLOBEX}/topics/{NAME}.dead/records"), &letter).await.expect(200);
-    let line = json!({"tenant": "globex", "project": NAME, "pipeline": NAME, "stage": "last", "at_ms": 1, "level": "info",
-        "code": null, "message": TEXT});
-    server.worker().post("/internal/v1/logs", &json!({"worker": "pool-0", "lines": [line]})).await.expect(204);
-    let role = json!({"actions": ["topics.read"], "description": TEXT}).to_string();
-    admin.put(&format!("{GLOBEX}/access/roles/{NAME}"), role).await.expect(201);
-    admin.put(&format!("{GLOBEX}/access/bindings/user:{NAME}/{NAME}"), "").await.expect(201);
-    let lines = admin.get(&format!("{project}/logs")).await.expect(200);
-    let audit = admin.get(&format!("{GLOBEX}/audit?limit=1")).await.expect(200);
-    for (path, text) in [(&at, TEXT), (&format!("{at}/dead-letters"), TEXT), (&format!("{project}/logs"), TEXT)] {
-        assert!(admin.get(path).await.text.contains(text), "globex itself does not find the marker in {path}");
-    }
-    let line = lines["items"][0]["id"].as_str().unwrap().to_owned();
-    Theirs { digest, etag, line, place: audit["items"][0]["seq"].to_string() }
-}
 
 /// A request: method, path below acme, headers, body.
 type Ask = (&'static str, String, Vec<(&'static str, String)>, String);
 
 /// Requests that name `name` in every place.
 #[rustfmt::skip]
-fn asks(name: &str, theirs: &Theirs) -> Vec<Ask> {
+fn asks(name: &str, theirs: &Filled) -> Vec<Ask> {
     let ask = |method, path: &str| (method, path.to_owned(), vec![], String::new());
     let put = |method, path: &str, body: String| (method, path.to_owned(), vec![], body);
     let with = |method, path: &str, header, value: &str| (method, path.to_owned(), vec![(header, value.to_owned())], String::new());
     let manifest = |from: &str, to: &str| MANIFEST.replacen(from, to, 1);
-    let Theirs { digest, etag, line, place } = theirs;
+    let Filled { digest, etag, line, place } = theirs;
     let default = "/projects/default";
     let pipeline = format!("{default}/pipelines/p");
     vec![
@@ -109,6 +46,8 @@ fn asks(name: &str, theirs: &Theirs) -> Vec<Ask> {
         ask("DELETE", &format!("{default}/pipelines/{name}")),
         ask("GET", &format!("{default}/modules/{name}")),
         ask("GET", &format!("{default}/modules/{name}/tags")),
+        ask("GET", &format!("{default}/config/{name}")),
+        ask("DELETE", &format!("{default}/secrets/{name}")),
         ask("DELETE", &format!("{default}/modules/{name}")),
         ask("GET", &format!("{default}/modules/{digest}")),
         ask("GET", &format!("{default}/modules/{digest}/content")),
@@ -182,9 +121,9 @@ fn plain(answer: &Answer, name: &str) -> String {
 async fn what_names_another_tenants_things_finds_nothing() {
     let server = Server::start().await;
     crate::pipelines::ready(&server, "acme").await;
-    let theirs = fill(&server).await;
+    let theirs = fill(&server, "globex", NAME, TEXT).await;
     let acme = server.client("acme", Role::TenantAdmin);
-    let voids = Theirs {
+    let voids = Filled {
         digest: format!("sha256:{}", "0".repeat(64)),
         etag: "\"void\"".to_owned(),
         line: "0".to_owned(),
@@ -213,7 +152,7 @@ async fn what_names_another_tenants_things_finds_nothing() {
 async fn lists_of_one_hold_nothing_of_the_other() {
     let server = Server::start().await;
     crate::pipelines::ready(&server, "acme").await;
-    fill(&server).await;
+    fill(&server, "globex", NAME, TEXT).await;
     let acme = server.client("acme", Role::TenantAdmin);
     for row in super::table::rows().iter().filter(|row| row.method == "GET" && row.path.starts_with("/api")) {
         let path = super::paths::path_of(row, "acme", "default");
@@ -226,7 +165,7 @@ async fn lists_of_one_hold_nothing_of_the_other() {
 async fn a_tenants_worker_is_given_nothing_of_the_other() {
     let server = Server::start().await;
     crate::pipelines::ready(&server, "acme").await;
-    let Theirs { digest, .. } = fill(&server).await;
+    let Filled { digest, .. } = fill(&server, "globex", NAME, TEXT).await;
     let own = server.worker_in("acme-0", Some("acme"));
     let assignment = own.get("/internal/v1/assignment?worker=acme-0").await;
     assert!(assignment.status == 200 && !assignment.text.contains(NAME), "{}", assignment.text);

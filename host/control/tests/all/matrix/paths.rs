@@ -35,7 +35,12 @@ pub(super) fn path_of(row: &Row, tenant: &str, project: &str) -> String {
         ("{role}", "viewer"),
         ("{name}", "n"),
     ];
-    let path = fill.iter().fold(row.path.to_owned(), |path, (name, value)| path.replace(name, value));
+    named(row, &fill)
+}
+
+/// The path with values for what stands in braces.
+pub(super) fn named(row: &Row, values: &[(&str, &str)]) -> String {
+    let path = values.iter().fold(row.path.to_owned(), |path, (name, value)| path.replace(name, value));
     assert!(!path.contains('{'), "say in tests/all/matrix/paths.rs what to fill in for {path}");
     path
 }
