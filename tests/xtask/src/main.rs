@@ -9,6 +9,7 @@ mod bench;
 mod command;
 mod data;
 mod demo;
+mod mutants;
 mod openapi;
 mod prerequisites;
 mod schemathesis;
@@ -34,6 +35,7 @@ cargo xtask COMMAND
   openapi                  write the API's description anew, host/control/openapi.json
   schemathesis [OPTIONS]   requests made up from that description, more than `test` makes: none may be answered
                            with a 5xx, or otherwise than it says
+  mutants [FILTER]         takes the tenant out of one query or check at a time, and sees who notices
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
   bench delays             the year's flights by hour, to a topic and a bucket, while processes and the bucket go away
@@ -67,6 +69,8 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["wasm"] => wasm::print_sizes(&wasm::build()?)?,
         ["openapi"] => openapi::run()?,
         ["schemathesis", more @ ..] => schemathesis::run(more)?,
+        ["mutants"] => mutants::run("")?,
+        ["mutants", filter] => mutants::run(filter)?,
         ["setup"] => setup::run(setup::Needs::Everything)?,
         ["bench", more @ ..] => bench::run(more)?,
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists them"),
