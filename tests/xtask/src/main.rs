@@ -39,7 +39,8 @@ cargo xtask COMMAND
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
   bench delays             the year's flights by hour, to a topic and a bucket, while processes and the bucket go away
-  bench erasure            how long it takes to erase one of 50 tenants, with a search of every file for what is left
+  bench erasure            how long it takes to erase one of 50 tenants, here and on PostgreSQL, Kafka and S3, with
+                           a search of every file for what is left
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench state [KEYS]       how long much state takes to move to another worker, and what memory

@@ -21,6 +21,11 @@ pub(crate) const ERASED: usize = 1;
 /// Writes of a megabyte each to a stage's state: more than is kept in memory.
 const LARGE_WRITES: usize = 6;
 
+/// How many tenants there are to be.
+pub(crate) fn tenants(unasked: usize) -> Result<usize> {
+    Ok(std::env::var("BULKHEAD_ERASURE_TENANTS").ok().map_or(Ok(unasked), |n| n.parse())?)
+}
+
 /// A tenant with its mark.
 pub(crate) struct Marked {
     pub(crate) mark: String,
@@ -237,7 +242,7 @@ fn exported(all: &[Marked]) -> Result<()> {
 
 #[test]
 fn nothing_of_an_erased_tenant_is_in_any_file_and_all_of_its_neighbours_is() -> Result<()> {
-    let tenants = std::env::var("BULKHEAD_ERASURE_TENANTS").ok().map_or(Ok(TENANTS), |n| n.parse())?;
+    let tenants = tenants(TENANTS)?;
     let mut host = Host::start(Serve::all())?;
     let all = (0..tenants).map(|n| Marked::make(&host, n)).collect::<Result<Vec<_>>>()?;
     for (n, marked) in all.iter().enumerate() {

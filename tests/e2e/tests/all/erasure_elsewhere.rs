@@ -4,7 +4,7 @@
 //! Must never: allow a place that the report does not tell of.
 
 use crate::brokers::Broker;
-use crate::erasure::{ERASED, Marked, holding, mark, name};
+use crate::erasure::{ERASED, Marked, holding, mark, name, tenants};
 use crate::shared::with_buckets;
 use crate::shell::Shell;
 use anyhow::{Context, Result, ensure};
@@ -12,7 +12,9 @@ use bulkhead_test_services::{S3, ScratchDatabase};
 use bulkhead_testbed::{Folder, Host, until};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Instant;
 
+/// Tenants unasked.
 const TENANTS: usize = 3;
 
 /// Where something may stay, with the words by which the report tells of it.
@@ -32,23 +34,24 @@ fn unexplained(folder: &Path, mark: &str) -> Vec<String> {
 
 #[test]
 fn what_an_erased_tenant_leaves_with_others_is_only_what_the_report_says() -> Result<()> {
-    let names: Vec<String> = (0..TENANTS).map(name).collect();
+    let count = tenants(TENANTS)?;
+    let names: Vec<String> = (0..count).map(name).collect();
     let kafka = bulkhead_test_services::Kafka::try_start_set(1, &[("log.segment.delete.delay.ms", "500")])?;
     let folder = Folder::new("login")?;
-    let tenants: Vec<&str> = names.iter().map(String::as_str).collect();
-    let broker = Broker::of(kafka, folder, &tenants)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let broker = Broker::of(kafka, folder, &names)?;
     let (s3, database) = (S3::start()?, ScratchDatabase::new(None)?);
     let serve = with_buckets(&s3).kafka(&broker.login);
     let serve = serve.argument("--database-url-file").argument(database.server_url_file());
     let host = Host::start(serve.argument("--database-owner-url-file").argument(database.owner_url_file()))?;
-    let all = (0..TENANTS).map(|n| Marked::make(&host, n)).collect::<Result<Vec<_>>>()?;
+    let all = (0..count).map(|n| Marked::make(&host, n)).collect::<Result<Vec<_>>>()?;
     for (n, marked) in all.iter().enumerate() {
         marked.settle(&s3.objects(), n == ERASED || n == ERASED + 1)?;
     }
     // Without what the servers log for their operators.
     let postgres = bulkhead_test_services::Postgres::shared().files().join("data");
     let places = [host.data_dir(), broker.kafka.files().join("data-1"), s3.objects(), postgres];
-    for n in 0..TENANTS {
+    for n in 0..count {
         // What is only in memory yet is nowhere to be found.
         database.run("CHECKPOINT")?;
         for place in &places {
@@ -61,7 +64,9 @@ fn what_an_erased_tenant_leaves_with_others_is_only_what_the_report_says() -> Re
     shell.set("BULKHEAD_TOKEN", &host.token("platform-admin", None)?);
     let erased = name(ERASED);
     all[ERASED].count(200)?;
+    let began = Instant::now();
     shell.ok(&["tenant", "delete", &erased, "--confirm", &erased, "--wait", "--report", "report.jws"])?;
+    println!("{:>7.1} s  to erase one of {count} tenants from PostgreSQL, Kafka and S3", began.elapsed().as_secs_f64());
     let document: Value =
         serde_json::from_str(&shell.ok(&["tenant", "verify-erasure", "report.jws", "--of", &erased])?)?;
     assert_eq!(document["complete"], json!(true));

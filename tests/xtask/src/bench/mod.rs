@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         ["erasure"] => {
             setup::run(setup::Needs::Building)?;
             cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "erasure::", "--nocapture"];
+            let test = ["test", "--workspace", "--test", "all", "--", "erasure", "--nocapture", "--test-threads=1"];
             let binary = target().join("debug/bulkhead");
             cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
         }
