@@ -62,10 +62,13 @@ fn check(steps: &mut Steps) {
 }
 
 fn tests(arguments: &[&str]) -> Result<Tally> {
+    // Most of them wait for most of their time, for a server that starts or a lease that runs out: two for each processor keep it busy.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let command = cargo(["test", "--workspace", "--no-fail-fast"])
         .args(arguments)
         // Tests that run the host take the one that was just built; building it apart would choose other features.
         .env("BULKHEAD_BIN", target().join("debug/bulkhead"))
+        .env("RUST_TEST_THREADS", threads.to_string())
         .env("BULKHEAD_COMPILER", target().join("debug/bulkhead-harness-compiler"));
     Tally::of(command.into_std())
 }
