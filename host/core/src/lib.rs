@@ -22,3 +22,4 @@ pub mod reserved;
 pub mod scope;
 pub mod secret;
 pub mod time;
+pub mod usage;

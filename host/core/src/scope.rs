@@ -149,6 +149,7 @@ fn short(text: &str) -> String {
 const ROWS: &str = "_bulkhead.rows.";
 const MANIFESTS: &str = "_bulkhead.manifests.";
 const STATE: &str = "_bulkhead.state.";
+const USAGE: &str = "_bulkhead.usage.";
 const STAGED: &str = "_bulkhead.staged/";
 /// The same of the groups of sinks.
 const SINK: &str = "_bulkhead.sink.";
@@ -179,7 +180,7 @@ impl TenantScope {
 
     /// Whose a topic is that the log knows by this name; `None` where it is no tenant's. It says nothing of anybody's right to it.
     pub fn owner(topic: &str) -> Option<TenantId> {
-        let hidden = [ROWS, MANIFESTS, STATE].iter().find_map(|kind| topic.strip_prefix(kind));
+        let hidden = [ROWS, MANIFESTS, STATE, USAGE].iter().find_map(|kind| topic.strip_prefix(kind));
         hidden.unwrap_or(topic).split_once('.')?.0.parse().ok()
     }
 
@@ -211,6 +212,11 @@ impl TenantScope {
     /// Where the state of a pipeline's stages is kept: one compacted topic, which no tenant can name, since no tenant's begins with `_`.
     pub fn state_topic(&self, project: &ProjectId, pipeline: &PipelineName) -> PhysicalTopic {
         PhysicalTopic(format!("{STATE}{}.{project}.{pipeline}", self.tenant))
+    }
+
+    /// Where the tenant's pipelines say what they have used, in the transactions that commit their work. No tenant can name it.
+    pub fn usage_topic(&self) -> PhysicalTopic {
+        PhysicalTopic(format!("{USAGE}{}.commits", self.tenant))
     }
 
     /// Where the objects of a bucket lie.
@@ -256,8 +262,8 @@ impl TenantScope {
     }
 
     /// How the names of all topics begin that this tenant has and did not declare.
-    pub fn hidden_topic_prefixes(&self) -> [String; 3] {
-        [ROWS, MANIFESTS, STATE].map(|kind| format!("{kind}{}.", self.tenant))
+    pub fn hidden_topic_prefixes(&self) -> [String; 4] {
+        [ROWS, MANIFESTS, STATE, USAGE].map(|kind| format!("{kind}{}.", self.tenant))
     }
 
     /// A topic that was listed below one of [`TenantScope::hidden_topic_prefixes`], or `None` where it is not this tenant's.
@@ -362,6 +368,7 @@ mod tests {
         let topics = [
             acme.topic(&"a.b".parse().unwrap()),
             acme.state_topic(&project, &pipeline),
+            acme.usage_topic(),
             acme.rows_topic(&output, &[]),
             acme.manifests_topic(&output),
         ];

@@ -8,6 +8,7 @@
 use crate::graph::Graph;
 use crate::pipeline::source::stage_config;
 use crate::stage_call::{Piece, RunningStage, rejected};
+use crate::work::Spent;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Action, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind, HostFault};
@@ -103,7 +104,7 @@ impl Alone<'_> {
     ) -> Result<(StageRun, Piece), Fault> {
         let told = |fuel, fault| StageRun { stage: stage.name.clone(), fuel, fault };
         let nothing = |batch| Piece { batch, rows: None, outputs: Default::default() };
-        let ran = match stage.confirm(&alone, None, &mut 0).await {
+        let ran = match stage.confirm(&alone, None, &mut Spent::default()).await {
             Ok(ran) => ran,
             Err(failure) => match failure.fault {
                 Fault::Guest(fault) if fault.kind != GuestFaultKind::Init => {

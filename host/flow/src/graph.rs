@@ -7,7 +7,7 @@
 
 use crate::stage_call::{Called, DeadRow, Piece, RunningStage};
 use crate::state::partition::PartitionState;
-use crate::work::Work;
+use crate::work::{Spent, Work};
 use bulkhead_bucket::rows::Schema;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
@@ -173,58 +173,80 @@ impl Graph {
     /// is accepted or discarded, which is for the caller; what an earlier run wrote that was neither is forgotten.
     ///
     /// # Errors
-    /// Where no record is to blame; nothing of the batch is done then.
-    pub(crate) async fn run(&self, batch: &Arc<RecordBatch>, state: &PartitionState) -> Result<GraphRun, Fault> {
+    /// Where no record is to blame; nothing of the batch is done then, and its fuel is added to `lost`.
+    pub(crate) async fn run(
+        &self,
+        batch: &Arc<RecordBatch>,
+        state: &PartitionState,
+        lost: &mut Work,
+    ) -> Result<GraphRun, Fault> {
         state.discard();
-        let feeds = self.entry(batch.clone());
-        self.run_stages(GraphRun::default(), feeds, state).await
+        let (feeds, mut run) = (self.entry(batch.clone()), GraphRun::default());
+        let ran = self.run_stages(&mut run, feeds, state).await;
+        run.unless_lost(ran, lost)
     }
 
     /// Tells a stage the time and runs what it puts out through the stages after it. `moment` is a batch of one empty record that says
     /// when and where, with the index under which the stage knows its input.
     ///
     /// # Errors
-    /// Where the stage fails, or a stage after it cannot handle what it put out: no record is to blame, and nothing is done.
+    /// Where the stage fails, or a stage after it cannot handle what it put out: no record is to blame, nothing is done, and its fuel is
+    /// added to `lost`.
     pub(crate) async fn tick(
         &self,
         at: usize,
         moment: &Arc<RecordBatch>,
         state: &PartitionState,
+        lost: &mut Work,
     ) -> Result<GraphRun, Fault> {
         state.discard();
         let mut run = GraphRun::default();
+        let ran = self.tick_stages(&mut run, at, moment, state).await;
+        run.unless_lost(ran, lost)
+    }
+
+    async fn tick_stages(
+        &self,
+        run: &mut GraphRun,
+        at: usize,
+        moment: &Arc<RecordBatch>,
+        state: &PartitionState,
+    ) -> Result<(), Fault> {
         let mut feeds: Vec<Vec<Feeding>> = self.stages.iter().map(|_| Vec::new()).collect();
         let stage = &self.stages[at];
         let now = (moment.topic, moment.partition, moment.timestamps[0]);
-        let mut fuel = 0;
-        let outputs = stage.running.tick(now, state.of(at), &mut fuel).await.map_err(|failure| failure.fault)?;
-        run.work.burn(at, fuel);
-        run.work.call(at, 0, None, vec![0; outputs.len()]);
+        let mut spent = Spent::default();
+        let ticked = stage.running.tick(now, state.of(at), &mut spent).await;
+        run.work.burn(at, &spent);
+        let outputs = ticked.map_err(|failure| failure.fault)?;
+        run.work.call(at, None, None, vec![0; outputs.len()]);
         let piece = Piece { batch: moment.clone(), rows: None, outputs };
         stage.pass_on(&piece, None, &mut feeds);
         run.keep(at, stage, piece, None);
-        let mut run = self.run_stages(run, feeds, state).await?;
+        self.run_stages(run, feeds, state).await?;
         if let Some((_, dead)) = run.dead.pop_first() {
             return Err(dead.fault.into());
         }
-        if let Some(retry) = run.retry {
+        if let Some(retry) = &run.retry {
             let words = format!("asked for a retry of what a tick put out: {}", retry.reason);
             return Err(GuestFault::new(GuestFaultKind::Rejected, words).into());
         }
-        Ok(run)
+        Ok(())
     }
 
     async fn run_stages(
         &self,
-        mut run: GraphRun,
+        run: &mut GraphRun,
         mut feeds: Vec<Vec<Feeding>>,
         state: &PartitionState,
-    ) -> Result<GraphRun, Fault> {
+    ) -> Result<(), Fault> {
         for (at, stage) in self.stages.iter().enumerate() {
             for feeding in std::mem::take(&mut feeds[at]) {
                 let origin = feeding.origin;
-                let given = feeding.batch.len();
-                let called = stage.running.call(feeding.batch, state.of(at)).await?;
+                let (given, mut spent) = (Some(feeding.batch.clone()), Spent::default());
+                let called = stage.running.call(feeding.batch, state.of(at), &mut spent).await;
+                run.work.burn(at, &spent);
+                let called = called?;
                 let made = called.pieces.iter().flat_map(|piece| {
                     piece.outputs.source.iter().map(|source| origin_of(origin.as_deref(), piece.row(*source)))
                 });
@@ -237,7 +259,7 @@ impl Graph {
             }
         }
         run.cut();
-        Ok(run)
+        Ok(())
     }
 }
 
@@ -276,8 +298,25 @@ impl GraphStage {
 }
 
 impl GraphRun {
+    /// The run, or what it failed with; then all of its fuel is lost.
+    fn unless_lost(self, ran: Result<(), Fault>, lost: &mut Work) -> Result<Self, Fault> {
+        match ran {
+            Ok(()) => Ok(self),
+            Err(fault) => {
+                self.lose(lost);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Nothing will come of the run: its fuel is added to `lost`.
+    pub(crate) fn lose(self, lost: &mut Work) {
+        let mut work = self.work;
+        work.give_up();
+        lost.add(work);
+    }
+
     fn take_verdicts(&mut self, stage: usize, called: &Called, origin: Option<&[u32]>) {
-        self.work.burn(stage, called.fuel);
         for DeadRow { row, fault, fuel } in &called.dead {
             let dead = Dead { stage, fault: fault.clone(), fuel: *fuel };
             self.dead.entry(origin_of(origin, *row)).or_insert(dead);
@@ -305,7 +344,8 @@ impl GraphRun {
         let dead = &run.dead;
         // The others are given to the stages again.
         run.work.settle(|row| dead.contains_key(&row), |_| false);
-        self.work.add(run.work);
+        run.work.give_up();
+        self.work.add(std::mem::take(&mut run.work));
         self.dead.extend(run.dead.iter().map(|(row, dead)| (rows[*row as usize], dead.clone())));
         if let Some(retry) = &run.retry {
             let row = rows[retry.row as usize];

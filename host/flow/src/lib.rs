@@ -27,6 +27,7 @@ mod sink;
 mod stage_call;
 mod state;
 mod topics;
+mod usage;
 mod uses;
 mod work;
 

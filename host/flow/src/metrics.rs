@@ -7,6 +7,7 @@
 use bulkhead_core::assignment::{PipelineKey, Totals};
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::GuestFaultKind;
+use bulkhead_core::usage::Wasted;
 use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     bytes: IntCounterVec,
     dead_letters: IntCounterVec,
     fuel: IntCounterVec,
+    wasted: IntCounterVec,
     faults: IntCounterVec,
     buffered: IntGaugeVec,
     guest_memory: IntGaugeVec,
@@ -86,6 +88,7 @@ impl Metrics {
             bytes: counter("bytes_total", "Bytes of keys, values and headers committed", &with(&["direction"]))?,
             dead_letters: counter("dead_letters_total", "Records that became dead letters", &LABELS)?,
             fuel: counter("fuel_total", "Fuel used by committed work", &LABELS)?,
+            wasted: counter("wasted_fuel_total", "Fuel that went into nothing that committed", &with(&["reason"]))?,
             faults: counter("faults_total", "Faults by side and kind", &with(&["side", "kind"]))?,
             buffered: gauge("buffered_bytes", "Batches and outputs held until their commit", &LABELS)?,
             guest_memory: gauge("guest_memory_bytes", "Linear memory of idle instances", &LABELS)?,
@@ -139,6 +142,16 @@ impl PipelineMetrics {
         self.fuel.inc_by(done.fuel);
     }
 
+    /// Counts fuel that committed work says was wasted, part of it perhaps by earlier work.
+    pub(crate) fn wasted<'a>(&self, wasted: impl Iterator<Item = &'a Wasted>) {
+        let [tenant, project, pipeline] = &self.labels;
+        for (reason, fuel) in wasted.flat_map(|wasted| Wasted::REASONS.into_iter().zip(wasted.by_reason())) {
+            if fuel > 0 {
+                self.all.wasted.with_label_values(&[tenant.as_str(), project, pipeline, reason]).inc_by(fuel);
+            }
+        }
+    }
+
     /// Counts a fault of the tenant's.
     pub(crate) fn guest_fault(&self, kind: GuestFaultKind) {
         self.fault("guest", kind.as_str());
@@ -170,6 +183,9 @@ impl PipelineMetrics {
             // A series that was never touched is not there to remove, which is as good.
             let _ = all.records.remove_label_values(&labels);
             let _ = all.bytes.remove_label_values(&labels);
+        }
+        for reason in Wasted::REASONS {
+            let _ = all.wasted.remove_label_values(&[labels[0], labels[1], labels[2], reason]);
         }
         let _ = all.dead_letters.remove_label_values(&labels);
         let _ = all.fuel.remove_label_values(&labels);

@@ -14,6 +14,7 @@
 use crate::config::{self, INSTANCE_IDLE};
 use crate::pipeline::state::StageCount;
 use crate::state::stage::StageState;
+use crate::work::Spent;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
 use bulkhead_core::limits::StageLimits;
@@ -77,8 +78,6 @@ pub(crate) struct Called {
     pub(crate) dead: Vec<DeadRow>,
     /// First row that the stage wants to try again, and why.
     pub(crate) retry: Option<(u32, String)>,
-    /// Fuel of all runs, with that of starting instances.
-    pub(crate) fuel: u64,
 }
 
 /// A stage's store, where it has one.
@@ -114,18 +113,23 @@ impl RunningStage {
         Self { name, digest, stage, limits, recycle_bytes, reaches_buckets, count, idle: Mutex::default() }
     }
 
-    /// Runs a batch.
+    /// Runs a batch. Fuel of all runs is added to `spent`, whatever comes of them.
     ///
     /// # Errors
     /// Where no row is to blame: a host fault, or a stage that does not start.
-    pub(crate) async fn call(&self, batch: Arc<RecordBatch>, state: State<'_>) -> Result<Called, Fault> {
+    pub(crate) async fn call(
+        &self,
+        batch: Arc<RecordBatch>,
+        state: State<'_>,
+        spent: &mut Spent,
+    ) -> Result<Called, Fault> {
         let mut called = Called::default();
         let mut attempts: HashMap<u32, u32> = HashMap::new();
         let mut todo = VecDeque::from([Todo { batch, rows: None }]);
         while let Some(next) = todo.pop_front() {
-            match self.run_once(&next.batch, state, &mut called.fuel).await {
+            match self.run_once(&next.batch, state, spent).await {
                 Ok(outcome) => {
-                    let weighed = self.weigh_rejected(&next, &outcome, state, &mut called.fuel).await;
+                    let weighed = self.weigh_rejected(&next, &outcome, state, spent).await;
                     if called.accept(next, outcome, &weighed) {
                         // The rest is run again after the back-off, so there is no use for it now.
                         break;
@@ -134,7 +138,7 @@ impl RunningStage {
                 Err(failure) => {
                     let fault = guest(failure.fault)?;
                     let failed = (next, failure.record, fault);
-                    let parts = self.isolate(&mut called, &mut attempts, failed, state).await?;
+                    let parts = self.isolate((&mut called, spent), &mut attempts, failed, state).await?;
                     parts.into_iter().rev().for_each(|part| todo.push_front(part));
                 }
             }
@@ -145,7 +149,7 @@ impl RunningStage {
     /// Decides about a batch whose call failed, and says what is to run instead, in order.
     async fn isolate(
         &self,
-        called: &mut Called,
+        (called, spent): (&mut Called, &mut Spent),
         attempts: &mut HashMap<u32, u32>,
         (failed, marked, fault): (Todo, Option<u32>, GuestFault),
         state: State<'_>,
@@ -158,7 +162,7 @@ impl RunningStage {
         };
         let row = failed.row(suspect);
         let alone = failed.batch.select([suspect]);
-        let verdict = match self.confirm(&alone, state, &mut called.fuel).await {
+        let verdict = match self.confirm(&alone, state, spent).await {
             Err(confirmed) => Some(DeadRow { row, fuel: Some(confirmed.fuel), fault: guest(confirmed.fault)? }),
             Ok(_) if fault.kind == GuestFaultKind::Deadline && length > 1 => return Ok(failed.split(length / 2)),
             Ok(_) if suspect > 0 => return Ok(failed.split(suspect)),
@@ -197,7 +201,7 @@ impl RunningStage {
         &self,
         alone: &RecordBatch,
         state: State<'_>,
-        spent: &mut u64,
+        spent: &mut Spent,
     ) -> Result<Processed, Failure> {
         if let Some(state) = state {
             state.discard_call();
@@ -206,7 +210,7 @@ impl RunningStage {
         if let Some(state) = state {
             state.discard_call();
         }
-        *spent += init_fuel + run.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        spent.wasted.confirm += init_fuel + run.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
         run
     }
 
@@ -218,7 +222,7 @@ impl RunningStage {
         ran: &Todo,
         outcome: &Outcome,
         state: State<'_>,
-        spent: &mut u64,
+        spent: &mut Spent,
     ) -> HashMap<u32, u64> {
         let mut fuel = HashMap::new();
         if state.is_some() || self.reaches_buckets {
@@ -236,7 +240,12 @@ impl RunningStage {
         fuel
     }
 
-    async fn run_once(&self, batch: &Arc<RecordBatch>, state: State<'_>, spent: &mut u64) -> Result<Outcome, Failure> {
+    async fn run_once(
+        &self,
+        batch: &Arc<RecordBatch>,
+        state: State<'_>,
+        spent: &mut Spent,
+    ) -> Result<Outcome, Failure> {
         let mut instance = self.warm(spent).await?;
         let processed = self.process(&mut instance, batch, state, spent).await?;
         self.give_back(instance, state);
@@ -248,19 +257,19 @@ impl RunningStage {
         &self,
         (topic, partition, now): (u16, i32, i64),
         state: State<'_>,
-        spent: &mut u64,
+        spent: &mut Spent,
     ) -> Result<Outputs, Failure> {
         let mut instance = self.warm(spent).await?;
         lend(&mut instance, state);
         let ticked = instance.tick_in_time(topic, partition, now).await;
-        *spent += ticked.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        spent.count(ticked.as_ref().map(|done| done.fuel));
         let Ticked { outputs, .. } = ticked?;
         self.give_back(instance, state);
         Ok(outputs)
     }
 
     /// An instance that waits for work, or else a new one.
-    async fn warm(&self, spent: &mut u64) -> Result<Instance, Failure> {
+    async fn warm(&self, spent: &mut Spent) -> Result<Instance, Failure> {
         let idle = self.idle.lock().pop();
         match idle {
             Some((_, instance)) => Ok(instance),
@@ -279,9 +288,9 @@ impl RunningStage {
     }
 
     /// A new instance.
-    async fn start(&self, mode: Mode, spent: &mut u64) -> Result<Instance, Failure> {
+    async fn start(&self, mode: Mode, spent: &mut Spent) -> Result<Instance, Failure> {
         let started = self.stage.start_in_time(mode).await;
-        *spent += started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel);
+        spent.wasted.start += started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel);
         started
     }
 
@@ -290,12 +299,22 @@ impl RunningStage {
         instance: &mut Instance,
         batch: &Arc<RecordBatch>,
         state: State<'_>,
-        spent: &mut u64,
+        spent: &mut Spent,
     ) -> Result<Processed, Failure> {
         lend(instance, state);
         let processed = instance.process_in_time(batch).await;
-        *spent += processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        spent.count(processed.as_ref().map(|done| done.fuel));
         processed
+    }
+}
+
+impl Spent {
+    /// Counts a call by how it ended.
+    fn count(&mut self, call: Result<u64, &Failure>) {
+        match call {
+            Ok(fuel) => self.used += fuel,
+            Err(failure) => self.wasted.failed += failure.fuel,
+        }
     }
 }
 

@@ -62,16 +62,16 @@ impl Topics {
     }
 
     /// Checks all outputs. Records with an output that its topic never takes become dead; `Err(Held)` says that the whole batch
-    /// has to wait. `state` is where changes of state go, if there are any.
+    /// has to wait. `hidden` is what else the batch writes, by partition.
     ///
     /// # Errors
     /// The log does not answer.
     pub(crate) async fn check(
         &self,
         run: &mut GraphRun,
-        state: Option<(&PhysicalTopic, i32)>,
+        hidden: &[(&PhysicalTopic, i32)],
     ) -> Result<Result<(), Held>, LogError> {
-        if let Some((topic, partition)) = state {
+        for (topic, partition) in hidden {
             match self.get(topic).await? {
                 None => return Ok(Err(Held::Gone)),
                 Some(info) if info.leaderless.contains(&partition.rem_euclid(info.partitions)) => {

@@ -290,6 +290,6 @@ fn unknowable(batches: Vec<Finished>) {
             let error = LogError::new(Code::CommitUnknown, "nobody can say how a transaction ended");
             finished.incarnation.fail(error);
         }
-        finished.settle(false);
+        finished.forget();
     }
 }

@@ -15,8 +15,9 @@ use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
 use crate::state::partition::{PartitionState, StateTools};
 use crate::topics::{Held as Blocked, Topics};
+use crate::usage;
 use crate::uses::{StageUses, Use};
-use crate::work::Work;
+use crate::work::{Work, payload_bytes};
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) assignment: Arc<PipelineAssignment>,
     pub(crate) graph: Graph,
     pub(crate) dead_letters: Arc<[Option<PhysicalTopic>]>,
+    /// Where it says what it has used.
+    pub(crate) usage: Arc<[Option<PhysicalTopic>]>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) config: Arc<FlowConfig>,
     /// `None` where no stage has state.
@@ -50,7 +53,7 @@ pub(crate) struct Partition {
     pub(crate) position: i64,
     pub(crate) state: PartitionState,
     pub(crate) ticks: Ticks,
-    /// Fuel of ticks that came to nothing, told with the next work that does.
+    /// Fuel of ticks and runs that came to nothing, told with the next work that does.
     pub(crate) spent: Work,
     /// Dead letters since the last record that passed.
     pub(crate) dead_in_a_row: u32,
@@ -108,10 +111,16 @@ impl Partition {
         let mut moment = RecordBatch { topic, partition, ..RecordBatch::default() };
         moment.push(self.position, now, None, None, []);
         let moment = Arc::new(moment);
-        let ticked = match self.run.graph.tick(ticking.stage, &moment, &self.state).await {
-            Ok(mut run) => {
-                self.admit(&mut run).await?;
-                run.dead.pop_first().map_or(Ok(run), |(_, dead)| Err(dead.fault.into()))
+        let ticked = match self.run.graph.tick(ticking.stage, &moment, &self.state, &mut self.spent).await {
+            Ok(run) => {
+                let mut run = self.admitted(run).await?;
+                match run.dead.pop_first() {
+                    None => Ok(run),
+                    Some((_, dead)) => {
+                        run.lose(&mut self.spent);
+                        Err(dead.fault.into())
+                    }
+                }
             }
             Err(fault) => Err(fault),
         };
@@ -135,13 +144,12 @@ impl Partition {
     async fn batch(&mut self, fetched: Fetched, hold: Hold) -> Result<(), LogError> {
         let mut batch = Arc::new(fetched.batch);
         let mut hold = Some(hold);
-        // How often the record at the front has asked for a retry, and the fuel that went into it since the last part.
-        let (mut tries, mut spent) = (0, Work::default());
+        // How often the record at the front has asked for a retry.
+        let mut tries = 0;
         loop {
             let started = Instant::now();
             let mut run = self.run_rows(&batch).await?;
             self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-            run.work.add(std::mem::take(&mut spent));
             let Some(retry) = run.retry.take() else {
                 return self.part(&batch, run, batch.len(), fetched.next, hold.take()).await;
             };
@@ -151,8 +159,7 @@ impl Partition {
                 batch = Arc::new(batch.select(until..batch.len()));
                 tries = 0;
             } else {
-                spent = run.work;
-                spent.give_up();
+                run.lose(&mut self.spent);
             }
             tries += 1;
             let retries = self.run.graph.stages[retry.stage].running.limits.retries;
@@ -160,7 +167,7 @@ impl Partition {
                 tokio::time::sleep(retry_pause(tries - 1)).await;
                 continue;
             }
-            let given_up = given_up(&retry, retries, std::mem::take(&mut spent));
+            let given_up = given_up(&retry, retries, &batch);
             let Some(next) = batch.offsets.get(1).copied() else {
                 return self.part(&batch, given_up, 1, fetched.next, hold.take()).await;
             };
@@ -186,9 +193,9 @@ impl Partition {
     }
 
     /// Runs the graph and checks what came of it; with state, again without the rows that spoil it.
-    async fn run_rows(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
-        let mut run = self.run_graph(batch).await?;
-        self.admit(&mut run).await?;
+    async fn run_rows(&mut self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
+        let run = self.run_graph(batch).await?;
+        let mut run = self.admitted(run).await?;
         if self.state.is_none() {
             return Ok(run);
         }
@@ -199,7 +206,7 @@ impl Partition {
             rows.retain(|row| verdicts.passes(*row));
             let rest = Arc::new(batch.select(rows.iter().map(|row| *row as usize)));
             run = self.run_graph(&rest).await?;
-            self.admit(&mut run).await?;
+            run = self.admitted(run).await?;
         }
         run.work.settle(|_| true, |_| true);
         verdicts.work.add(run.work);
@@ -208,18 +215,17 @@ impl Partition {
     }
 
     /// Runs the graph; host faults are tried again with growing pauses, a stage that does not start is said.
-    async fn run_graph(&self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
+    async fn run_graph(&mut self, batch: &Arc<RecordBatch>) -> Result<GraphRun, LogError> {
         let mut failures = 0;
         loop {
             if batch.is_empty() {
                 self.state.discard();
                 return Ok(GraphRun::default());
             }
-            let state = &self.incarnation.pipeline;
-            match self.run.graph.run(batch, &self.state).await {
+            match self.run.graph.run(batch, &self.state, &mut self.spent).await {
                 Ok(run) => {
                     if failures > 0 {
-                        state.say(Phase::Running, None);
+                        self.incarnation.pipeline.say(Phase::Running, None);
                     }
                     return Ok(run);
                 }
@@ -251,12 +257,25 @@ impl Partition {
         }
     }
 
+    /// The run, once it may enter a lane.
+    async fn admitted(&mut self, mut run: GraphRun) -> Result<GraphRun, LogError> {
+        match self.admit(&mut run).await {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                run.lose(&mut self.spent);
+                Err(error)
+            }
+        }
+    }
+
     /// Waits until the batch may enter a lane.
     async fn admit(&self, run: &mut GraphRun) -> Result<(), LogError> {
         let mut failures = 0;
         loop {
             let state = &self.incarnation.pipeline;
-            match self.run.topics.check(run, self.state.target()).await {
+            let usage = self.run.usage.iter().flatten().map(|topic| (topic, usage::PARTITION));
+            let hidden: Vec<_> = self.state.target().into_iter().chain(usage).collect();
+            match self.run.topics.check(run, &hidden).await {
                 Ok(Ok(())) => {
                     if failures > 0 {
                         state.say(Phase::Running, None);
@@ -339,6 +358,7 @@ impl Partition {
         for written in run.written {
             let (records, bytes) = to_topics(&written);
             cost.totals.records_out += records;
+            work.wrote(written.stage, bytes);
             cost.uses.extend(writes(&written, &self.run.uses[written.stage]));
             cost.totals.bytes_out += bytes;
             cost.output_bytes += written.outputs.bytes() as u64;
@@ -370,12 +390,25 @@ impl Partition {
         work.add(std::mem::take(&mut self.spent));
         cost.totals.fuel = work.fuel();
         let count = |stage: usize| self.run.graph.stages[stage].running.count.clone();
-        cost.stages = work.totals().map(|(stage, totals)| (count(stage), totals)).collect();
+        cost.stages = work.stages().map(|(stage, done)| (count(stage), done.totals())).collect();
+        all.extend(self.usage(&work, &mut cost));
         let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
         let outputs = self.incarnation.pipeline.hold(cost.output_bytes);
         let holds = hold.into_iter().chain([outputs]).collect();
         self.incarnation.send(Finished { incarnation, source, epoch, next, moves, held: all, cost, holds });
         Ok(())
+    }
+
+    /// What says in the transaction what the batch has used. From here to the lane nothing may be awaited, or what is owed could be lost.
+    fn usage(&self, work: &Work, cost: &mut Cost) -> Option<Arc<Held>> {
+        let stages = &self.run.graph.stages;
+        cost.usage = self.incarnation.pipeline.owed.tell(work, |stage| &stages[stage].running.name);
+        if cost.usage.is_empty() {
+            return None;
+        }
+        let held = usage::held(&self.run.assignment, &self.run.usage, cost.usage.clone());
+        cost.output_bytes += held.blocks.iter().map(|block| block.outputs.bytes() as u64).sum::<u64>();
+        Some(Arc::new(held))
     }
 
     /// The grants by which stages were given the first `rows` records.
@@ -414,6 +447,16 @@ impl Partition {
     }
 }
 
+/// What came to nothing and was not told is owed by the pipeline.
+impl Drop for Partition {
+    fn drop(&mut self) {
+        for (stage, done) in self.spent.stages() {
+            let stage = &self.run.graph.stages[stage].running.name;
+            self.incarnation.pipeline.owed.add(stage, done.used.given_up());
+        }
+    }
+}
+
 /// Ends the incarnation where the task that holds it panics: else the partition would stand still and nobody would know.
 struct FailOnPanic(Arc<Incarnation>);
 
@@ -426,8 +469,9 @@ impl Drop for FailOnPanic {
 }
 
 /// The outcome of a record that asked for a retry too often.
-fn given_up(retry: &Retry, retries: u32, mut work: Work) -> GraphRun {
-    work.call(retry.stage, 1, None, Vec::new());
+fn given_up(retry: &Retry, retries: u32, batch: &RecordBatch) -> GraphRun {
+    let mut work = Work::default();
+    work.call(retry.stage, Some(Arc::new(batch.select([0]))), None, Vec::new());
     let mut run = GraphRun { work, ..GraphRun::default() };
     let dead = Dead { stage: retry.stage, fault: rejected(&retry.reason, retries), fuel: None };
     run.dead.insert(0, dead);
@@ -454,12 +498,4 @@ fn to_topics(written: &Written) -> (u64, u64) {
         bytes += len(outputs.key(i, batch)) + len(outputs.values.get(i)) + headers;
     }
     (records, bytes as u64)
-}
-
-/// Bytes of keys, values and headers of the first `rows` records.
-fn payload_bytes(batch: &RecordBatch, rows: usize) -> u64 {
-    let last = |ends: &[u32]| rows.checked_sub(1).and_then(|i| ends.get(i)).map_or(0, |end| u64::from(*end));
-    let headers = last(&batch.headers.record_ends) as usize;
-    let end = |ends: &[u32]| headers.checked_sub(1).map_or(0, |i| u64::from(ends[i]));
-    last(&batch.keys.ends) + last(&batch.values.ends) + end(&batch.headers.names.ends) + end(&batch.headers.values.ends)
 }

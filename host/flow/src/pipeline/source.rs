@@ -15,6 +15,7 @@ use crate::replay::sift;
 use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
+use crate::usage;
 use crate::uses::StageUses;
 use crate::work::Work;
 use async_task::Task;
@@ -161,6 +162,8 @@ impl SourceThread {
         for sink in &sinks {
             self.make_sink_topics(sink, &inputs)?;
         }
+        let usage = scope.usage_topic();
+        self.make_hidden(&usage, &usage::TOPIC)?;
         let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
         let queue_bytes = self.tools.config.buffer_bytes / 2;
         let reader = self.tools.log.reader(ReaderSpec { group, inputs, batch: spec.batch, queue_bytes })?;
@@ -168,6 +171,7 @@ impl SourceThread {
             assignment: assignment.clone(),
             graph,
             dead_letters: Arc::new([Some(dead_letters)]),
+            usage: Arc::new([Some(usage)]),
             topics: self.tools.topics.clone(),
             config: self.tools.config.clone(),
             state,
@@ -242,18 +246,21 @@ impl SourceThread {
             let info = self.tools.runtime.block_on(self.tools.topics.get(&input.topic))?;
             partitions = info.map_or(partitions, |info| partitions.max(info.partitions));
         }
-        for topic in [&sink.rows, &sink.manifests] {
-            if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_some() {
-                continue;
-            }
-            let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, keep: Keep::UntilDeleted };
-            match self.tools.log.create_topic(topic, &spec) {
-                // Another worker was quicker.
-                Err(error) if error.code == Code::Conflict => {}
-                made => made?,
-            }
-            self.tools.topics.forget(topic);
+        let spec = TopicSpec { partitions, max_record_bytes: None, replicas: None, keep: Keep::UntilDeleted };
+        [&sink.rows, &sink.manifests].into_iter().try_for_each(|topic| self.make_hidden(topic, &spec))
+    }
+
+    /// A topic that no tenant declares, unless it is there.
+    fn make_hidden(&self, topic: &PhysicalTopic, spec: &TopicSpec) -> Result<(), LogError> {
+        if self.tools.runtime.block_on(self.tools.topics.get(topic))?.is_some() {
+            return Ok(());
         }
+        match self.tools.log.create_topic(topic, spec) {
+            // Another worker was quicker.
+            Err(error) if error.code == Code::Conflict => {}
+            made => made?,
+        }
+        self.tools.topics.forget(topic);
         Ok(())
     }
 

@@ -6,10 +6,12 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
+use crate::usage::Owed;
 use crate::uses::{Use, Uses};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, Totals};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{StageName, TopicName};
+use bulkhead_core::usage::StageUsage;
 use bulkhead_log::{Held, LogError, Membership, Source};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,6 +42,8 @@ pub(crate) struct PipelineState {
     stages: Mutex<BTreeMap<StageName, StageCount>>,
     /// What its stages use of their grants.
     pub(crate) uses: Uses,
+    /// What it wasted and has not told.
+    pub(crate) owed: Owed,
 }
 
 /// What a stage has done for batches that have committed.
@@ -87,6 +91,7 @@ impl PipelineState {
             totals: Mutex::default(),
             stages: Mutex::default(),
             uses: Uses::default(),
+            owed: Owed::default(),
         }
     }
 
@@ -204,6 +209,7 @@ impl PipelineState {
         let mut totals = self.totals.lock();
         *totals += cost.totals;
         self.metrics.committed(&cost.totals);
+        self.metrics.wasted(cost.usage.iter().map(|stage| &stage.used.wasted));
         cost.stages.iter().for_each(|(count, done)| *count.lock() += *done);
         cost.uses.iter().for_each(|(used, more)| used.lock().add(*more));
     }
@@ -332,6 +338,8 @@ pub(crate) struct Cost {
     pub(crate) stages: Vec<(StageCount, StageTotals)>,
     /// Which grants it used, and how often.
     pub(crate) uses: Vec<(Use, u64)>,
+    /// What its transaction says that each stage has used, with what was owed.
+    pub(crate) usage: Vec<StageUsage>,
     /// Bytes of its outputs in memory.
     pub(crate) output_bytes: u64,
 }
@@ -350,9 +358,20 @@ impl Finished {
     /// The batch is committed, or never will be: gives back what it held.
     pub(crate) fn settle(self, committed: bool) {
         let pipeline = &self.incarnation.pipeline;
-        if committed {
-            pipeline.committed(&self.cost);
+        match committed {
+            true => pipeline.committed(&self.cost),
+            false => pipeline.owed.give_up(&self.cost.usage),
         }
+        self.let_go(committed);
+    }
+
+    /// Nobody knows whether the batch is committed: nothing of it is counted, as committed or as wasted.
+    pub(crate) fn forget(self) {
+        self.let_go(false);
+    }
+
+    fn let_go(self, committed: bool) {
+        let pipeline = &self.incarnation.pipeline;
         pipeline.in_lanes.fetch_sub(1, Ordering::AcqRel);
         drop(self.holds);
         let mut lanes = self.incarnation.in_lanes.lock();

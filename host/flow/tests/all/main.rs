@@ -17,4 +17,5 @@ mod retries;
 mod state;
 mod support;
 mod ticks;
+mod usage;
 mod workers;
