@@ -114,7 +114,8 @@ impl Copy {
     }
 
     fn tests(&self, more: &[&str]) -> Program {
-        cargo(["test", "--package", "bulkhead-control"])
+        // The whole workspace, for the features that all other commands build with; the other packages' tests hold none of the matrix.
+        cargo(["test", "--workspace"])
             .args(more)
             .folder(&self.folder)
             .env("CARGO_TARGET_DIR", target().join("mutants/target"))
