@@ -4,6 +4,7 @@
 
 use crate::peer::Network;
 use crate::plans::Plans;
+use crate::rates::Rate;
 use crate::store::MetadataPlacement;
 use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
@@ -74,6 +75,8 @@ pub struct ControlConfig {
     pub audit_rows_max: u64,
     /// How long a chain of the audit may grow without a signed checkpoint. Default 10 min.
     pub audit_checkpoint_every: Duration,
+    /// Requests of one address without an accepted token, to what needs none included; health is not. Default 50 a second, 200 at once.
+    pub address_rate: Rate,
     /// Proxies whose `X-Forwarded-For` is believed. Default none.
     pub trusted_proxies: Vec<Network>,
 }
@@ -106,6 +109,10 @@ pub struct Quotas {
     pub role_bindings: u64,
     /// Roles of its own. Default 100.
     pub roles: u64,
+    /// Requests a second to the API, of all its tokens together; one of them may use four fifths. Default 500.
+    pub api_requests_per_second: u64,
+    /// Requests at once after a rest. Default 1,000.
+    pub api_burst: u64,
 }
 
 impl Default for Quotas {
@@ -123,7 +130,16 @@ impl Default for Quotas {
             partitions: 128,
             role_bindings: 10_000,
             roles: 100,
+            api_requests_per_second: 500,
+            api_burst: 1_000,
         }
+    }
+}
+
+impl Quotas {
+    /// How many requests to the API.
+    pub(crate) fn api_rate(&self) -> Rate {
+        Rate::new(self.api_requests_per_second, self.api_burst)
     }
 }
 
@@ -165,6 +181,7 @@ impl ControlConfig {
             logs_kept: Duration::from_secs(7 * 24 * 3_600),
             audit_rows_max: 1_000_000,
             audit_checkpoint_every: Duration::from_secs(600),
+            address_rate: Rate::new(50, 200),
             trusted_proxies: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@ mod plans;
 pub mod policy;
 pub mod port;
 mod problem;
+mod rates;
 mod sealing;
 mod store;
 mod token;
@@ -48,6 +49,7 @@ pub use folder::OpenError;
 pub use patient::{Connection, Patient};
 pub use peer::{Network, NoNetwork, Peer};
 pub use plans::{Plans, RawPlan, RawPlans, STANDARD};
+pub use rates::Rate;
 pub use store::MetadataPlacement;
 pub use token::{
     Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,

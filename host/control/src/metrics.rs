@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     tokens_refused: IntCounterVec,
     leftovers: IntGauge,
     key_fetches: IntCounterVec,
+    limited: IntCounterVec,
 }
 
 impl Metrics {
@@ -48,12 +49,17 @@ impl Metrics {
                 Opts::new("bulkhead_oidc_key_fetches_total", "Fetches of identity providers' keys, by outcome."),
                 &["outcome"],
             )?,
+            limited: IntCounterVec::new(
+                Opts::new("bulkhead_http_limited_total", "Requests refused since there were too many, by code."),
+                &["code"],
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.tokens_refused.clone()))?;
         registry.register(Box::new(metrics.leftovers.clone()))?;
         registry.register(Box::new(metrics.key_fetches.clone()))?;
+        registry.register(Box::new(metrics.limited.clone()))?;
         Ok(metrics)
     }
 
@@ -71,6 +77,10 @@ impl Metrics {
 
     pub(crate) fn token_refused(&self, code: Code) {
         self.tokens_refused.with_label_values(&[code.id()]).inc();
+    }
+
+    pub(crate) fn limited(&self, code: Code) {
+        self.limited.with_label_values(&[code.id()]).inc();
     }
 
     /// What providers count in, by outcome.

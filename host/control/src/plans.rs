@@ -33,6 +33,8 @@ impl Default for Plans {
             entries: 50,
             roles: 10,
             role_bindings: 100,
+            api_requests_per_second: 50,
+            api_burst: 100,
         };
         Self(BTreeMap::from([(TRIAL.to_owned(), trial)]))
     }
@@ -54,6 +56,8 @@ pub struct RawPlan {
     entries: Option<u64>,
     roles: Option<u64>,
     role_bindings: Option<u64>,
+    api_requests_per_second: Option<u64>,
+    api_burst: Option<u64>,
 }
 
 /// A file of plans: `trial: { topics: 5 }`.
@@ -74,6 +78,8 @@ impl RawPlan {
             entries: self.entries.unwrap_or(base.entries),
             roles: self.roles.unwrap_or(base.roles),
             role_bindings: self.role_bindings.unwrap_or(base.role_bindings),
+            api_requests_per_second: self.api_requests_per_second.unwrap_or(base.api_requests_per_second),
+            api_burst: self.api_burst.unwrap_or(base.api_burst),
         }
     }
 }

@@ -59,6 +59,8 @@ codes! {
     ProjectParentMissing = "BH0016", 422, "No project to lie in";
     ProjectNotEmpty = "BH0017", 409, "Project not empty";
     ProjectStays = "BH0018", 409, "Project cannot be deleted";
+    TooManyRequests = "BH0019", 429, "Too many requests";
+    TooManyStrangers = "BH0020", 429, "Too many requests without a token";
 
     RecordTooLarge = "BH0030", 413, "Record too large";
     RecordInvalid = "BH0031", 400, "Record not readable";

@@ -5,6 +5,7 @@
 use super::{App, body};
 use crate::audit::trail::Trail;
 use crate::problem::Problem;
+use crate::rates::Tally;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -48,6 +49,8 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     let (trail, asked) = (Trail::default(), conditions(request.headers()));
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(trail.clone());
+    let tally = Tally::default();
+    request.extensions_mut().insert(tally.clone());
     let (request, rest) = body::keep(request);
 
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -65,6 +68,7 @@ pub(super) async fn edge(State(app): State<App>, mut request: Request, next: Nex
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
     }
+    tally.tell(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let method = if app_knows(&method) { method.as_str() } else { "other" };

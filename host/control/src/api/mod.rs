@@ -55,6 +55,7 @@ use crate::news::News;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
+use crate::rates::Rates;
 use crate::store::Gone;
 use crate::token::Issuer;
 use axum::Router;
@@ -92,6 +93,7 @@ struct Inner {
     parts: Parts,
     live: Live,
     news: News,
+    rates: Rates,
     uploads: Counted,
     /// Requests with an idempotency key that are under way.
     keys: Counted<(TenantId, String)>,
@@ -112,6 +114,7 @@ impl App {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
             news: News::default(),
+            rates: Rates::default(),
             uploads: Counted::default(),
             keys: Counted::default(),
             produces: Counted::default(),
@@ -177,6 +180,10 @@ impl App {
 
     pub(crate) fn live(&self) -> &Live {
         &self.inner.live
+    }
+
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.inner.rates
     }
 
     fn stop(&self) -> &CancellationToken {

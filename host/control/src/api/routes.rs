@@ -14,6 +14,7 @@
 use super::describe::Doc;
 use super::{App, repeat, rows};
 use crate::problem::Problem;
+use crate::rates;
 use crate::token::Role;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -21,6 +22,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use bulkhead_core::code::Code;
 use std::time::Duration;
+
+/// What is asked whether the server lives, by those who would end it otherwise: never limited.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +95,14 @@ impl Route {
     /// The route with what is around it.
     pub(super) fn serve(self, app: &App) -> MethodRouter<App> {
         let time_max = app.config().request_time_max;
+        let open = self.info.access == Access::Public && !HEALTH.contains(&self.info.path);
         let service = match self.time {
             Time::Request => self.service.layer(from_fn(move |request, next| in_time(time_max, request, next))),
             Time::Own => self.service,
         };
+        if open {
+            return service.layer(from_fn_with_state(app.clone(), rates::strangers));
+        }
         if !self.once {
             return service;
         }

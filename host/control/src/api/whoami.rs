@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::token::{Principal, Role};
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::Serialize;
@@ -34,9 +34,12 @@ pub(super) struct WhoView {
     expires_at: String,
 }
 
-pub(super) async fn whoami(State(app): State<App>, headers: HeaderMap) -> Result<Json<WhoView>, Problem> {
-    let principal = authenticated(&headers, &app).await?;
-    named(None, &headers, &principal)?;
+pub(super) async fn whoami(State(app): State<App>, parts: Parts) -> Result<Json<WhoView>, Problem> {
+    let Parts { headers, extensions, .. } = &parts;
+    let principal =
+        authenticated(headers, &app).await.map_err(|problem| app.turn_away(headers, extensions, problem))?;
+    app.admit(&principal, extensions).await?;
+    named(None, headers, &principal)?;
     Ok(Json(WhoView::from(&principal)))
 }
 

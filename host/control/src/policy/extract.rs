@@ -36,10 +36,15 @@ impl<A: Action> FromRequestParts<App> for Permit<A> {
         let principal = match authenticated(&parts.headers, app).await {
             Ok(principal) => principal,
             Err(problem) => {
+                let problem = app.turn_away(&parts.headers, &parts.extensions, problem);
                 app.policy().refuse_unknown(&target, &problem);
                 return Err(problem);
             }
         };
+        if let Err(problem) = app.admit(&principal, &parts.extensions).await {
+            app.policy().refuse_often(&principal, &target, &problem);
+            return Err(problem);
+        }
         match named(tenant, &parts.headers, &principal) {
             Ok(tenant) => app.policy().check(principal, Target { tenant: tenant.as_deref(), ..target }).await,
             Err(problem) => Err(app.policy().refuse::<A>(&principal, target, problem).await),

@@ -221,6 +221,8 @@ pub(crate) struct Policy {
     writer: Writer,
     requests: Counted,
     unknowns: Mutex<HashMap<(String, Code), record::Unknown>>,
+    /// Refusals of each tenant, or of the platform, whose requests come too often.
+    too_often: Mutex<HashMap<Option<TenantId>, record::Unknown>>,
 }
 
 /// A decision that is yet to be written down.
@@ -232,7 +234,15 @@ struct Decision<R> {
 
 impl Policy {
     pub(crate) fn new(store: Arc<Store>, verifier: Verifier, writer: Writer, judge: Judge) -> Self {
-        Self { store, verifier, judge, writer, requests: Counted::default(), unknowns: Mutex::default() }
+        Self {
+            store,
+            verifier,
+            judge,
+            writer,
+            requests: Counted::default(),
+            unknowns: Mutex::default(),
+            too_often: Mutex::default(),
+        }
     }
 
     /// Who holds this token.
@@ -253,6 +263,11 @@ impl Policy {
         problem: Problem,
     ) -> Problem {
         self.record::<A>(principal, &target, Some(&problem), &[], None).await.err().unwrap_or(problem)
+    }
+
+    /// The plan of a tenant; `None` where there is none of this name.
+    pub(crate) async fn plan_of(&self, tenant: &TenantId) -> Result<Option<String>, Problem> {
+        Ok(self.store.life(tenant).await?.map(|row| row.plan))
     }
 
     /// Whether the metadata answers.

@@ -15,6 +15,7 @@ use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use futures::future::join_all;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,10 @@ const UNKNOWN_EVERY: Duration = Duration::from_secs(60);
 /// Addresses that are told apart; more are counted together.
 const UNKNOWNS_MAX: usize = 1_000;
 
-/// Refusals of one address under one code.
+/// Tenants whose refusals for coming too often are told; of more, nothing is until a minute has passed.
+const TOO_OFTEN_MAX: usize = 10_000;
+
+/// Refusals of one address under one code, or of one tenant.
 #[derive(Debug)]
 pub(super) struct Unknown {
     told: Instant,
@@ -85,6 +89,30 @@ impl Policy {
         self.writer.append_later(Chain::Platform, unnamed(draft, None, target));
     }
 
+    /// Writes down that requests of a tenant, or of the platform, were refused since there were too many: the first at once, then once a minute
+    /// with how many. A line each would be the work that the refusal spares.
+    pub(super) fn refuse_often(&self, principal: &Principal, target: &Target<'_>, problem: &Problem) {
+        let own = principal.tenant().cloned();
+        let Some(untold) = self.untold_often(own.clone()) else { return };
+        let draft = decision("requests.send", target).by(principal).refused(problem.code, &problem.detail);
+        let draft = if untold > 0 { draft.with("refusedMore", untold) } else { draft };
+        match own {
+            Some(tenant) => self.writer.append_later(chain_of(&tenant), draft),
+            None => self.writer.append_later(Chain::Platform, unnamed(draft, Some(principal), target)),
+        }
+    }
+
+    fn untold_often(&self, own: Option<TenantId>) -> Option<u64> {
+        let (mut told, now) = (self.too_often.lock(), Instant::now());
+        if told.len() >= TOO_OFTEN_MAX {
+            told.retain(|_, unknown| now.duration_since(unknown.told) < UNKNOWN_EVERY);
+        }
+        if told.len() >= TOO_OFTEN_MAX && !told.contains_key(&own) {
+            return None;
+        }
+        count(told.entry(own), now)
+    }
+
     /// How many were not told of since the last that was; `None` where this one is not told of either.
     fn untold(&self, client: String, code: Code) -> Option<u64> {
         let (mut unknowns, now) = (self.unknowns.lock(), Instant::now());
@@ -92,19 +120,24 @@ impl Policy {
             unknowns.retain(|_, unknown| now.duration_since(unknown.told) < UNKNOWN_EVERY);
         }
         let client = if unknowns.len() < UNKNOWNS_MAX { client } else { String::new() };
-        match unknowns.get_mut(&(client.clone(), code)) {
-            Some(unknown) if now.duration_since(unknown.told) < UNKNOWN_EVERY => {
-                unknown.untold += 1;
-                None
-            }
-            Some(unknown) => {
-                unknown.told = now;
-                Some(std::mem::take(&mut unknown.untold))
-            }
-            None => {
-                unknowns.insert((client, code), Unknown { told: now, untold: 0 });
-                Some(0)
-            }
+        count(unknowns.entry((client, code)), now)
+    }
+}
+
+/// Counts a refusal. How many were not told of since the last that was; `None` where this one is not told of either.
+fn count<K>(entry: Entry<'_, K, Unknown>, now: Instant) -> Option<u64> {
+    match entry {
+        Entry::Occupied(mut known) if now.duration_since(known.get().told) < UNKNOWN_EVERY => {
+            known.get_mut().untold += 1;
+            None
+        }
+        Entry::Occupied(mut known) => {
+            known.get_mut().told = now;
+            Some(std::mem::take(&mut known.get_mut().untold))
+        }
+        Entry::Vacant(new) => {
+            new.insert(Unknown { told: now, untold: 0 });
+            Some(0)
         }
     }
 }
@@ -119,11 +152,14 @@ fn decision(action: &str, target: &Target<'_>) -> Draft {
         .with("requestId", target.request_id)
 }
 
+/// A tenant's chain, for its own lines only: nothing else is reached by it.
+fn chain_of(tenant: &TenantId) -> Chain {
+    Chain::Tenant(TenantScope::assume(tenant.clone()))
+}
+
 /// Where a decision is written.
 fn chains(principal: &Principal, target: &Target<'_>, refused: bool, of_workers: bool) -> Vec<Chain> {
     let named: Option<TenantId> = target.tenant.and_then(|name| name.parse().ok());
-    // For its own lines only: nothing else is reached by it.
-    let chain_of = |tenant: &TenantId| Chain::Tenant(TenantScope::assume(tenant.clone()));
     match (principal.tenant(), named) {
         (Some(own), named) if !refused || named.as_ref() == Some(own) => vec![chain_of(own)],
         (Some(own), _) => vec![chain_of(own), Chain::Platform],

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::metadata::Metadata;
 use crate::ports::Ports;
-use bulkhead_control::{Control, ControlConfig, Grant, Patient, Peer, Role};
+use bulkhead_control::{Control, ControlConfig, Grant, Patient, Peer, Rate, Role};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -37,6 +37,9 @@ impl Server {
     async fn open(dir: TempDir, metadata: Metadata, ports: Ports, change: impl FnOnce(&mut ControlConfig)) -> Self {
         let mut config = ControlConfig::new(dir.path().join("data"));
         metadata.set(&mut config);
+        // Tests are one tenant's storm; those of the limits set their own.
+        (config.quotas.api_requests_per_second, config.quotas.api_burst) = (1_000_000, 1_000_000);
+        config.address_rate = Rate::new(1_000_000, 1_000_000);
         change(&mut config);
         let registry = prometheus::Registry::new();
         let control =

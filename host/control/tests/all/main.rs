@@ -25,6 +25,7 @@ mod placements;
 pub(crate) mod ports;
 mod problems;
 mod projects;
+mod rates;
 mod records;
 mod repeats;
 mod restart;
