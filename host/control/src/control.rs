@@ -2,6 +2,7 @@
 //!
 //! Must never: be opened twice on one folder.
 
+use crate::anomalies::{Anomalies, Series};
 use crate::api::{self, App};
 use crate::audit::publish;
 use crate::audit::upkeep::Upkeep;
@@ -82,7 +83,8 @@ impl Control {
         if swept > 0 {
             tracing::info!(swept, "deleted uploads that a stop had cut short");
         }
-        let metrics = Metrics::new(registry)
+        let (metrics, series) = Metrics::new(registry)
+            .and_then(|metrics| Ok((metrics, Series::new(registry)?)))
             .map_err(|error| OpenError::because(Code::Internal, "cannot register control's metrics", error))?;
         let vault = open_vault(&config).await?;
         store.hold_keys(&vault).await.map_err(|problem| {
@@ -106,6 +108,7 @@ impl Control {
             signer: signer.clone(),
             config,
             metrics,
+            anomalies: Anomalies::new(series),
             vault,
             stop: stop.clone(),
         };

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anomalies;
 mod api;
 pub mod audit;
 mod blobs;

@@ -61,6 +61,10 @@ codes! {
     ProjectStays = "BH0018", 409, "Project cannot be deleted";
     TooManyRequests = "BH0019", 429, "Too many requests";
     TooManyStrangers = "BH0020", 429, "Too many requests without a token";
+    FuelUnusual = "BH0021", 200, "Unusual fuel per record";
+    ErrorsUnusual = "BH0022", 200, "Unusually many dead letters";
+    LagUnusual = "BH0023", 200, "Unusual lag";
+    OutputUnusual = "BH0024", 200, "Unusual output per record";
 
     RecordTooLarge = "BH0030", 413, "Record too large";
     RecordInvalid = "BH0031", 400, "Record not readable";

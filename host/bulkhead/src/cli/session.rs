@@ -11,11 +11,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ProjectId, TenantId};
-use reqwest::{Method, RequestBuilder};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Entries asked for in one page of a list: the most that the API gives.
 const PAGE: &str = "1000";
+/// How often a request is sent again that was one too many, and for how many seconds it waits each time at most.
+const PATIENCE: usize = 5;
+const WAIT_S_MAX: u64 = 10;
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -78,12 +83,13 @@ impl Session {
         self.of_tenant(&format!("/projects/{}{rest}", self.settings.project))
     }
 
-    /// Sends a request and gives the answer; an empty one is `null`.
+    /// Sends a request and gives the answer; an empty one is `null`. One that is refused since there were too many is sent again when its
+    /// answer says so: nothing was done with it.
     ///
     /// # Errors
     /// [`Refused`](crate::client::Refused); the HTTP client's, where there is no answer.
     pub(crate) async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        let response = accepted(request.send().await?).await?;
+        let response = accepted(patiently(request).await?).await?;
         let bytes = response.bytes().await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
@@ -182,6 +188,23 @@ pub(crate) fn items(answer: &Value) -> &[Value] {
     answer["items"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// Sends a request, again after each refusal that says when there will be room, but not for ever. What is read from a stream is sent once.
+async fn patiently(request: RequestBuilder) -> anyhow::Result<Response> {
+    for _ in 0..PATIENCE {
+        let Some(copy) = request.try_clone() else { break };
+        let response = copy.send().await?;
+        let Some(wait) = told_to_wait(response.status(), response.headers()) else { return Ok(response) };
+        tokio::time::sleep(wait).await;
+    }
+    Ok(request.send().await?)
+}
+
+/// How long a refused request should wait; `None` where it was not refused for coming too often, or the wait is too long for a person.
+fn told_to_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let after: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    (status == StatusCode::TOO_MANY_REQUESTS && after <= WAIT_S_MAX).then(|| Duration::from_secs(after))
+}
+
 /// The tenant that a token names. Nothing is proven by it: it is only what its bearer most likely means.
 fn tenant_of(token: &str) -> Option<TenantId> {
     let claims = token.split('.').nth(1)?;
@@ -198,6 +221,16 @@ mod tests {
         let time = "2026-01-31T12:00:00+01:00".to_owned();
         assert_eq!(with_query("/x", &[("from", time)]), "/x?from=2026-01-31T12%3A00%3A00%2B01%3A00");
         assert_eq!(with_query("/x", &[]), "/x");
+    }
+
+    #[test]
+    fn only_a_refusal_that_says_when_there_is_room_is_waited_for() {
+        let after = |text: &str| HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+        let many = StatusCode::TOO_MANY_REQUESTS;
+        assert_eq!(told_to_wait(many, &after("2")), Some(Duration::from_secs(2)));
+        assert_eq!(told_to_wait(many, &after("3600")), None);
+        assert_eq!(told_to_wait(many, &HeaderMap::new()), None);
+        assert_eq!(told_to_wait(StatusCode::SERVICE_UNAVAILABLE, &after("2")), None);
     }
 
     #[test]

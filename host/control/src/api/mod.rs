@@ -46,6 +46,7 @@ pub(crate) use edge::RequestId;
 pub use openapi::openapi;
 pub use routes::{Access, RouteInfo, routes};
 
+use crate::anomalies::Anomalies;
 use crate::blobs::Blobs;
 use crate::config::ControlConfig;
 use crate::counted::Counted;
@@ -85,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) signer: Issuer,
     pub(crate) config: ControlConfig,
     pub(crate) metrics: Metrics,
+    pub(crate) anomalies: Anomalies,
     pub(crate) vault: Arc<Vault>,
     pub(crate) stop: CancellationToken,
 }
@@ -180,6 +182,11 @@ impl App {
 
     pub(crate) fn live(&self) -> &Live {
         &self.inner.live
+    }
+
+    /// What is unusual of pipelines.
+    pub(crate) fn anomalies(&self) -> &Anomalies {
+        &self.inner.parts.anomalies
     }
 
     pub(crate) fn rates(&self) -> &Rates {

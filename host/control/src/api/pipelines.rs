@@ -4,6 +4,7 @@
 
 use super::App;
 use super::extract::{ListParams, Names, Params, list_json};
+use crate::anomalies::UnusualView;
 use crate::condition::Condition;
 use crate::live::Fares;
 use crate::policy::Permit;
@@ -63,6 +64,8 @@ struct Status {
     #[serde(flatten)]
     fares: Fares,
     totals: TotalsView,
+    /// What differs from the pipeline's own past now.
+    unusual: Vec<UnusualView>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -111,7 +114,7 @@ pub(super) async fn view(
         starting_over: row.starting_over,
         created_at: format_rfc3339_ms(row.created_ms),
         updated_at: format_rfc3339_ms(row.updated_ms),
-        status: Status { fares, totals: totals.into() },
+        status: Status { fares, totals: totals.into(), unusual: app.anomalies().of(&key) },
         manifest: Some(row.manifest),
         modules,
     })

@@ -114,7 +114,8 @@ pub(super) async fn report(
     }
     let reporter = Reporter { worker: &report.worker, boot: &report.boot };
     let away = permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
-    let news = app.inner.news.of(&report, now_ms());
+    let mut news = app.inner.news.of(&report, now_ms());
+    news.extend(app.anomalies().hear(&report, now_ms()));
     permit.store().add_lines(permit.reach(), &report.worker, &news, &super::logs::bounds(&app)).await?;
     // As if nothing had been said of them, so that the worker's next report is merged.
     report.pipelines.retain(|pipeline| !away.contains(&pipeline.key.tenant));

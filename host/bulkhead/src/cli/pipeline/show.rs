@@ -76,12 +76,33 @@ pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Re
         ("fuel", cell(&totals["fuel"])),
         ("changed", cell(&answer["updatedAt"])),
     ])?;
+    for odd in items_of(&status["unusual"]) {
+        output::line(&unusual(odd))?;
+    }
     let rows: Vec<_> = items(&stages).iter().map(stage_row).collect();
     if rows.is_empty() {
         return Ok(());
     }
     output::line("")?;
     output::table(&["STAGE", "MODULE", "IN", "OUT", "FUEL", "FAULTS", "DEAD LETTERS"], rows, "no stages")
+}
+
+fn items_of(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Something that differs from the pipeline's own past.
+fn unusual(odd: &Value) -> String {
+    let number = |name: &str| match odd[name].as_f64().unwrap_or_default() {
+        whole if whole.abs() >= 100.0 => format!("{whole:.0}"),
+        small => format!("{small:.4}"),
+    };
+    let [signal, since, code] = ["signal", "since", "code"].map(|name| cell(&odd[name]));
+    format!(
+        "unusual: {signal} is {}, usually {}, since {since}; `bulkhead explain {code}`",
+        number("value"),
+        number("usual")
+    )
 }
 
 /// The revision that is applied, and the one that still runs where that is another.
