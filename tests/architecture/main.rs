@@ -9,6 +9,7 @@ mod denials;
 mod edges;
 mod files;
 mod limits;
+mod metrics;
 mod tenancy;
 mod text;
 mod unsafe_code;

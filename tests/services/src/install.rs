@@ -1,4 +1,4 @@
-//! Installs Apache Kafka and Keycloak from Maven Central and the S3 server versitygw from the Go module proxy, once.
+//! Installs Apache Kafka and Keycloak from Maven Central, the S3 server versitygw from the Go module proxy, and Prometheus from Debian, once.
 //!
 //! Versions are pinned: of Kafka's newer ones some artifacts are listed but cannot be fetched. Several test binaries may ask at the
 //! same time; a file lock lets one install and the others wait.
@@ -133,6 +133,39 @@ pub fn keycloak() -> Result<PathBuf> {
     fs::rename(&unpacked, &home).with_context(|| format!("cannot make {}", home.display()))?;
     fs::remove_dir_all(&partial)?;
     Ok(home)
+}
+
+/// The folder of Prometheus' programs: the system's, or else those of Debian's package, unpacked below the target folder. It is not installed,
+/// which would start a server.
+///
+/// # Errors
+/// Where the machine has neither the programs nor Debian's package.
+pub fn prometheus() -> Result<PathBuf> {
+    let installed = Path::new("/usr/bin");
+    if ["prometheus", "promtool"].iter().all(|program| installed.join(program).exists()) {
+        return Ok(installed.to_owned());
+    }
+    let root = services();
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    let home = root.canonicalize()?.join("prometheus");
+    let lock = File::create(root.join(".install.lock"))?;
+    lock.lock().context("cannot lock the folder of services")?;
+    if home.exists() {
+        return Ok(home.join("usr/bin"));
+    }
+    let partial = home.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial)?;
+    let remedy = "run `sudo apt-get update`, or install Prometheus 2.42 or later (Debian package prometheus)";
+    let mut download = Command::new("apt-get");
+    download.args(["download", "-q", "prometheus"]).current_dir(&partial);
+    run(&mut download, "Prometheus could not be fetched", remedy)?;
+    let package = fs::read_dir(&partial)?.flatten().map(|entry| entry.path()).next();
+    let package = package.with_context(|| format!("apt-get fetched nothing: {remedy}"))?;
+    run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&partial), "Prometheus could not be unpacked", remedy)?;
+    fs::remove_file(&package)?;
+    fs::rename(&partial, &home).with_context(|| format!("cannot make {}", home.display()))?;
+    Ok(home.join("usr/bin"))
 }
 
 fn run(command: &mut Command, what: &str, remedy: &str) -> Result<()> {

@@ -1,13 +1,17 @@
 //! Runs a service by hand: prints as JSON how to reach it, and keeps it until SIGTERM or SIGINT.
 //!
 //! `cargo run -p bulkhead-test-services -- kafka --brokers 3`; with `install kafka` it only installs it and prints the folder
-//! of its jars; `install s3` the same with the S3 server's program, `install keycloak` with Keycloak's folder.
+//! of its jars; `install s3` the same with the S3 server's program, `install keycloak` with Keycloak's folder,
+//! `install prometheus` with the folder of its programs.
 
 use anyhow::{Context, Result, bail};
-use bulkhead_test_services::{ADMIN_PASSWORD, ADMIN_USER, KAFKA, Kafka, install_kafka, install_keycloak, install_s3};
+use bulkhead_test_services::{
+    ADMIN_PASSWORD, ADMIN_USER, KAFKA, Kafka, install_kafka, install_keycloak, install_prometheus, install_s3,
+};
 use std::io::Write;
 
-const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3 | install keycloak";
+const USAGE: &str = "usage: bulkhead-test-services kafka [--brokers N] | install kafka | install s3 | install keycloak | \
+    install prometheus";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +29,10 @@ fn main() -> Result<()> {
         }
         ["install", "keycloak"] => {
             println!("{}", install_keycloak()?.display());
+            return Ok(());
+        }
+        ["install", "prometheus"] => {
+            println!("{}", install_prometheus()?.display());
             return Ok(());
         }
         _ => bail!(USAGE),

@@ -9,6 +9,7 @@ mod bench;
 mod command;
 mod data;
 mod demo;
+mod monitoring;
 mod mutants;
 mod openapi;
 mod prerequisites;
@@ -36,14 +37,17 @@ cargo xtask COMMAND
   schemathesis [OPTIONS]   requests made up from that description, more than `test` makes: none may be answered
                            with a 5xx, or otherwise than it says
   mutants [FILTER]         takes the tenant out of one query or check at a time, and sees who notices
+  dashboards FOLDER        draw the dashboards of deploy/grafana from a host at work, as pictures into this folder
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
+  bench anomalies [DAYS]   simulated days of 100 pipelines with ten things gone wrong: found, missed, false alarms
   bench delays             the year's flights by hour, to a topic and a bucket, while processes and the bucket go away
   bench erasure            how long it takes to erase one of 50 tenants, here and on PostgreSQL, Kafka and S3, with
                            a search of every file for what is left
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench state [KEYS]       how long much state takes to move to another worker, and what memory
+  bench storm              what one tenant's calls cost while another sends twenty times its rate
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead
   help                     this text
 
@@ -72,6 +76,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["schemathesis", more @ ..] => schemathesis::run(more)?,
         ["mutants"] => mutants::run("")?,
         ["mutants", filter] => mutants::run(filter)?,
+        ["dashboards", folder] => monitoring::draw(folder)?,
         ["setup"] => setup::run(setup::Needs::Everything)?,
         ["bench", more @ ..] => bench::run(more)?,
         [other, ..] => bail!("there is no command `{other}`; `cargo xtask help` lists them"),

@@ -22,6 +22,16 @@ pub(crate) fn install_keycloak() -> Result<()> {
     program(target().join("debug/bulkhead-test-services")).args(["install", "keycloak"]).output().map(drop)
 }
 
+/// Fetches Prometheus where it is missing and gives the folder of its programs. The host must have been built.
+///
+/// # Errors
+/// Where it cannot be fetched.
+pub(crate) fn install_prometheus() -> Result<PathBuf> {
+    let said = program(target().join("debug/bulkhead-test-services")).args(["install", "prometheus"]).output()?;
+    let folder = said.lines().last().context("the installer did not say where Prometheus is")?;
+    Ok(PathBuf::from(folder.trim()))
+}
+
 /// Installs Kafka where it is missing and gives the folder of its jars. The host must have been built.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 use crate::command::{cargo, target};
 use crate::steps::Steps;
 use crate::tally::Tally;
-use crate::{data, schemathesis, services, setup, wasm};
+use crate::{data, monitoring, schemathesis, services, setup, wasm};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -29,6 +29,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
             steps.run("install Kafka", services::install);
             steps.run("install the S3 server", services::install_s3);
             steps.run("install Keycloak", services::install_keycloak);
+            if arguments.is_empty() {
+                steps.run("alert rules", || monitoring::check(&services::install_prometheus()?));
+            }
             tally = steps.run("test", || tests(arguments)).unwrap_or_default();
             if arguments.is_empty() {
                 let asked = steps.run("requests from the API's description", schemathesis::test).unwrap_or_default();

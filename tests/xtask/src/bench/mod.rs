@@ -24,6 +24,19 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--workspace", "--bench", "abi", "--"]).args(more).run()
         }
+        ["anomalies", more @ ..] => {
+            setup::run(setup::Needs::Building)?;
+            let days = more.first().copied().unwrap_or("20");
+            let test = ["test", "--workspace", "--lib", "--", "ten_things_that_go_wrong", "--nocapture"];
+            cargo(test).env("BULKHEAD_ANOMALY_DAYS", days).run()
+        }
+        ["storm"] => {
+            setup::run(setup::Needs::Building)?;
+            cargo(["build", "--workspace", "--all-targets"]).run()?;
+            let test = ["test", "--workspace", "--test", "all", "--", "storm::", "--nocapture"];
+            let binary = target().join("debug/bulkhead");
+            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_STORM_SECONDS", "20").run()
+        }
         ["delays"] => {
             setup::run(setup::Needs::Everything)?;
             let archive = data::fetch()?;
@@ -59,7 +72,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             let binary = target().join("debug/bulkhead");
             cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
         }
-        _ => bail!("name a benchmark: abi, delays, erasure, fire, lane, peers or state"),
+        _ => bail!("name a benchmark: abi, anomalies, delays, erasure, fire, lane, peers, state or storm"),
     }
 }
 
