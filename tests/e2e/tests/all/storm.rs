@@ -89,18 +89,18 @@ impl Caller {
     }
 }
 
-/// The neighbour and, where there is one, the storm, for this long.
-fn run(host: &Host, storm: bool, lasts: Duration) -> Result<(Seen, Seen)> {
+/// The neighbour, and another tenant that sends so many times what its plan allows, for this long.
+fn run(host: &Host, times: u32, lasts: Duration) -> Result<(Seen, Seen)> {
     let stop = AtomicBool::new(false);
     let mut neighbour = Caller::new(host, "neighbour")?;
     let mut stormers: Vec<_> =
-        (0..CONNECTIONS).filter(|_| storm).map(|_| Caller::new(host, "stormer")).collect::<Result<_>>()?;
+        (0..CONNECTIONS).filter(|_| times > 0).map(|_| Caller::new(host, "stormer")).collect::<Result<_>>()?;
     thread::scope(|scope| {
         let stop = &stop;
         let calm = scope.spawn(|| neighbour.keep_asking(NEIGHBOUR_PER_SECOND, stop));
         let wild: Vec<_> = stormers
             .iter_mut()
-            .map(|caller| scope.spawn(|| caller.keep_asking(PER_SECOND * TIMES / CONNECTIONS, stop)))
+            .map(|caller| scope.spawn(|| caller.keep_asking(PER_SECOND * times / CONNECTIONS, stop)))
             .collect();
         // As long as it is measured.
         thread::sleep(lasts);
@@ -158,19 +158,21 @@ fn a_tenants_storm_is_refused_in_few_words_and_its_neighbour_is_served() -> Resu
         let made = serde_json::json!({"name": name, "plan": "small"});
         admin.send(admin.request(reqwest::Method::POST, "/api/v1/tenants").json(&made))?;
     }
-    let (alone, _) = run(&host, false, lasts)?;
+    let (alone, _) = run(&host, 0, lasts)?;
+    let (beside_one, _) = run(&host, 1, lasts)?;
     let start = Instant::now();
-    let (beside, storm) = run(&host, true, lasts)?;
+    let (beside, storm) = run(&host, TIMES, lasts)?;
     let took_s = start.elapsed().as_secs_f64();
 
     let mut table = format!("\n{:<28}{:>10}{:>9}{:>9}", "", "calls/s", "served", "refused");
     writeln!(table, "{:>18}{:>18}", "served p50/p99 ms", "refused p50/p99 ms")?;
     table += &row("neighbour alone", &alone, lasts);
-    table += &row("neighbour beside a storm", &beside, lasts);
+    table += &row("beside a tenant at its rate", &beside_one, lasts);
+    table += &row("beside 20 times that", &beside, lasts);
     table += &row("the storm", &storm, lasts);
     println!("{table}an unoptimised server and its callers on the same machine, {} s each", lasts.as_secs());
 
-    for seen in [&alone, &beside] {
+    for seen in [&alone, &beside_one, &beside] {
         assert!(seen.refused_ms.is_empty() && seen.others.is_empty(), "the neighbour was refused: {seen:?}");
     }
     assert!(!storm.refused_ms.is_empty() && storm.others.is_empty(), "the storm was served: {:?}", storm.others);
