@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(all.iter().map(StageWork::totals).collect::<Vec<_>>(), [totals(2, 2, 0, 12), totals(2, 0, 1, 5)]);
         assert_eq!(all.iter().map(|w| (w.used.bytes_in, w.used.fuel)).collect::<Vec<_>>(), [(3, 10), (2, 5)]);
         let mut other = Work::default();
-        other.call(1, batch(&[b"z"; 9]), None, Vec::new());
+        other.call(1, batch(&[&b"z"[..]; 9]), None, Vec::new());
         other.burn(1, &burnt(7));
         other.give_up();
         work.add(other);
