@@ -9,12 +9,13 @@ use crate::workspace::sources;
 use std::path::Path;
 
 /// Where the host makes a scope of a tenant's name, how often, and how its right to is established there.
-const SCOPES: [(&str, usize, &str); 15] = [
+const SCOPES: [(&str, usize, &str); 16] = [
     ("host/bulkhead/src/replay.rs", 1, "a developer's own machine, with what the server gave"),
     ("host/control/src/policy/mod.rs", 1, "the policy check"),
     ("host/control/src/policy/record.rs", 1, "the policy, for the audit's own lines"),
     ("host/control/src/store/audit/checkpoints.rs", 1, "the background, for chains to be signed"),
     ("host/control/src/store/audit/topic.rs", 1, "the background, for lines that go to tenants' topics"),
+    ("host/control/src/store/usage.rs", 1, "the background, for records of usage to be counted"),
     ("host/control/src/store/uses.rs", 1, "the background, for uses that go into the audit"),
     ("host/control/src/store/erasures.rs", 1, "the background, for tenants being erased"),
     ("host/control/src/store/homes.rs", 1, "the name of a home, and no more"),
@@ -28,11 +29,14 @@ const SCOPES: [(&str, usize, &str); 15] = [
 ];
 
 /// Queries of the store that name no tenant: a part of each, and why it may.
-const ALL_TENANTS: [(&str, &str, &str); 31] = [
+const ALL_TENANTS: [(&str, &str, &str); 34] = [
     ("assignment.rs", "FROM generation", "the generation is one for all"),
     ("answers.rs", "DELETE FROM answers WHERE kept_ms < $1", "the background prunes by age"),
     ("checkpoints.rs", "FROM audit_chains c LEFT JOIN", "the background looks which chains have grown"),
     ("topic.rs", "code, since_ms FROM audit_topics", "the background sends lines to every tenant's topic"),
+    ("usage.rs", "LEFT JOIN usage_positions p", "the background looks how far every tenant's records are counted"),
+    ("usage.rs", "DELETE FROM usage_hours WHERE hour", "the background prunes by age"),
+    ("usage.rs", "WHERE hour >= $1 AND hour < $2 GROUP BY tenant", "the platform's bill"),
     ("uses.rs", "WHERE due_ms <= $1", "the background tells the audit of every tenant's"),
     ("entries.rs", "FROM entries WHERE kind = 'secret'", "workers are told the stamps of every tenant's secrets"),
     ("keys.rs", "SELECT tenant FROM tenants ORDER BY", "the vault holds every tenant's keys, for the log"),

@@ -53,6 +53,11 @@ impl Schema {
         Self { columns: output.columns.clone(), by: output.by }
     }
 
+    /// A schema of these columns, by none of which rows are kept apart.
+    pub fn of(columns: Vec<Column>) -> Self {
+        Self { columns, by: None }
+    }
+
     /// The columns.
     pub fn columns(&self) -> &[Column] {
         &self.columns

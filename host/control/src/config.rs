@@ -71,6 +71,8 @@ pub struct ControlConfig {
     pub audit_kept: Duration,
     /// How long lines of tenants' logs are kept. Default 7 days.
     pub logs_kept: Duration,
+    /// How long it is kept, by the hour, what tenants have used. Default 400 days.
+    pub usage_kept: Duration,
     /// Lines of each chain of the audit kept at most, the newest; stops a client from filling the disk with denials. Default 1,000,000.
     pub audit_rows_max: u64,
     /// How long a chain of the audit may grow without a signed checkpoint. Default 10 min.
@@ -179,6 +181,7 @@ impl ControlConfig {
             report_fresh: Duration::from_secs(10),
             audit_kept: Duration::from_secs(90 * 24 * 3_600),
             logs_kept: Duration::from_secs(7 * 24 * 3_600),
+            usage_kept: Duration::from_secs(400 * 24 * 3_600),
             audit_rows_max: 1_000_000,
             audit_checkpoint_every: Duration::from_secs(600),
             address_rate: Rate::new(50, 200),

@@ -16,6 +16,7 @@ use crate::port::{Modules, Topics};
 use crate::problem::Problem;
 use crate::store::{ANSWER_KEPT_MS, Access, Erasure, Leftover, Place, StartOver, Store, migrate, now_ms};
 use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
+use crate::usage;
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
 use bulkhead_vault::Vault;
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 const HEAR_EVERY: Duration = Duration::from_millis(500);
 /// How often leftovers are looked at: workers leave a group within seconds.
 const PASS_EVERY: Duration = Duration::from_secs(1);
+/// How often records of usage are counted; one question to the log for a thousand tenants.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 /// Passes between two looks at the audit's chains.
 const PASSES_PER_CHECKPOINT: u64 = 5;
 /// Passes between two prunings of what grows: about once an hour.
@@ -135,7 +138,7 @@ impl Control {
     /// buckets, forgets positions of those that are to begin anew, erases deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
-        tokio::join!(self.passes(), self.hear(), self.app.policy().keep_keys(&self.stop));
+        tokio::join!(self.passes(), self.hear(), self.app.policy().keep_keys(&self.stop), self.count_usage());
     }
 
     /// Hears of changes that other processes have made.
@@ -147,6 +150,19 @@ impl Control {
             }
             if let Err(problem) = self.store.hear().await {
                 tracing::debug!(code = %problem.code, cause = problem.cause, "the metadata does not answer; trying again");
+            }
+        }
+    }
+
+    /// Counts what pipelines have used. Beside the other work, since each may have to wait for the log.
+    async fn count_usage(&self) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(COUNT_EVERY) => {}
+            }
+            if let Err(problem) = usage::pass(&self.store, self.app.topics()).await {
+                tracing::warn!(code = %problem.code, cause = problem.cause, "usage is not counted now; trying again");
             }
         }
     }
@@ -229,6 +245,8 @@ impl Control {
             self.store.prune_answers(now_ms() - ANSWER_KEPT_MS).await?;
             let kept_ms = i64::try_from(self.app.config().logs_kept.as_millis()).unwrap_or(i64::MAX);
             self.store.prune_lines(now_ms().saturating_sub(kept_ms)).await?;
+            let usage_kept_ms = i64::try_from(self.app.config().usage_kept.as_millis()).unwrap_or(i64::MAX);
+            self.store.prune_usage(now_ms().saturating_sub(usage_kept_ms)).await?;
             self.store.fold_totals(now_ms() - BOOT_SILENT_MS).await?;
         }
         Ok(())

@@ -40,6 +40,7 @@ mod rates;
 mod sealing;
 mod store;
 mod token;
+mod usage;
 
 pub use api::{Access, RouteInfo, openapi, routes};
 pub use config::{ControlConfig, Quotas};

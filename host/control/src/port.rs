@@ -124,6 +124,15 @@ pub trait Topics: Send + Sync + 'static {
     /// Makes what was deleted unreadable in the files of the log, as far as that is in its hands. May take long.
     async fn scrub(&self) -> Result<Scrubbed, Refusal>;
 
+    /// For each tenant, the offset after the last readable record of usage; `None` where it has no such records, or nobody knows now.
+    async fn usage_ends(&self, scopes: &[TenantScope]) -> Result<Vec<Option<i64>>, Refusal>;
+
+    /// Committed records of a tenant's usage from this offset on, at most `limits`; and the offset to go on from.
+    async fn usage(&self, scope: &TenantScope, from: i64, limits: &BatchLimits) -> Result<(RecordBatch, i64), Refusal>;
+
+    /// Deletes the records of a tenant's usage that lie before this offset.
+    async fn forget_usage(&self, scope: &TenantScope, before: i64) -> Result<(), Refusal>;
+
     /// Published objects of the tenant, each as `bucket/key`, after the one named, in order, at most `limit`.
     async fn objects(&self, scope: &TenantScope, after: Option<&str>, limit: usize)
     -> Result<Vec<ObjectInfo>, Refusal>;

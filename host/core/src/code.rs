@@ -183,6 +183,7 @@ codes! {
     PlacementRefused = "BH0624", 422, "Placement not possible here";
     DatabaseBusy = "BH0625", 503, "Metadata changed at the same time";
     DatabaseRefused = "BH0626", 503, "Database refused the login";
+    UsageTooLarge = "BH0630", 422, "Usage asked for in too many lines";
 }
 
 impl Code {

@@ -11,6 +11,16 @@ pub fn parse_rfc3339_ms(text: &str) -> Option<i64> {
     i64::try_from(nanos.div_euclid(1_000_000)).ok()
 }
 
+/// When the month (UTC) of this time began, in milliseconds since the epoch; the time itself where it is outside of years 0 to 9999.
+pub fn month_start_ms(ms: i64) -> i64 {
+    let start = || {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+        let start = time.date().replace_day(1).ok()?.midnight().assume_utc().unix_timestamp();
+        start.checked_mul(1_000)
+    };
+    start().unwrap_or(ms)
+}
+
 /// RFC 3339 in UTC, or the number itself where it is outside of years 0 to 9999.
 pub fn format_rfc3339_ms(ms: i64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)

@@ -63,12 +63,12 @@ impl KafkaLogin {
     }
 }
 
-/// What Bulkhead's user must be allowed for these tenants: their topics, those of their stages' state and of their bucket outputs, its own
+/// What Bulkhead's user must be allowed for these tenants: their topics, those of their stages' state, of their bucket outputs and of their usage, its own
 /// groups and transactional ids.
 pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     let prefixed = |resource, name: &str, operation| Acl { resource, name: name.to_owned(), prefixed: true, operation };
     let mut acls = Vec::new();
-    let hidden = ["", "_bulkhead.state.", "_bulkhead.rows.", "_bulkhead.manifests."];
+    let hidden = ["", "_bulkhead.state.", "_bulkhead.rows.", "_bulkhead.manifests.", "_bulkhead.usage."];
     for prefix in tenants.iter().flat_map(|tenant| hidden.map(|kind| format!("{kind}{tenant}."))) {
         for operation in
             [Operation::Read, Operation::Write, Operation::Create, Operation::Delete, Operation::DescribeConfigs]

@@ -29,6 +29,7 @@ mod secret;
 mod session;
 mod tenant;
 mod topic;
+mod usage;
 
 pub(crate) use failure::EXIT_CODES;
 
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     /// See records that a stage could not handle, run them again, or drop them
     #[command(name = "deadletter")]
     DeadLetter(dead_letter::Arguments),
+    /// See what was used: records, bytes and fuel of committed work, and fuel that was wasted
+    Usage(usage::Arguments),
     /// See who did what or tried to, and check that nobody has changed what is written of it
     Audit(audit::Arguments),
     /// Print a script that completes this command line in a shell
@@ -109,6 +112,7 @@ impl Command {
             Self::Consume(arguments) => Some(&arguments.connection),
             Self::Logs(arguments) => Some(&arguments.connection),
             Self::DeadLetter(arguments) => Some(&arguments.connection),
+            Self::Usage(arguments) => Some(&arguments.connection),
             Self::Audit(arguments) => Some(&arguments.connection),
         }
     }
@@ -141,6 +145,7 @@ impl Command {
             Self::Consume(arguments) => consume::run(arguments).await,
             Self::Logs(arguments) => logs::run(arguments).await,
             Self::DeadLetter(arguments) => dead_letter::run(arguments).await,
+            Self::Usage(arguments) => usage::run(&arguments).await,
             Self::Audit(arguments) => audit::run(arguments).await,
             Self::Completion(arguments) => completion::run(&arguments),
             Self::Version => output::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),

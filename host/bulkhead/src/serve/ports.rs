@@ -232,6 +232,22 @@ impl Topics for LogTopics {
         Ok(Scrubbed { how: how.to_owned(), elsewhere })
     }
 
+    async fn usage_ends(&self, scopes: &[TenantScope]) -> Result<Vec<Option<i64>>, Refusal> {
+        let topics: Vec<_> = scopes.iter().map(TenantScope::usage_topic).collect();
+        let ends = self.call(move |log| log.ends(&topics)).await?;
+        Ok(ends.into_iter().map(|ends| ends.first().copied().filter(|end| *end >= 0)).collect())
+    }
+
+    async fn usage(&self, scope: &TenantScope, from: i64, limits: &BatchLimits) -> Result<(RecordBatch, i64), Refusal> {
+        let (topic, limits) = (scope.usage_topic(), *limits);
+        self.call(move |log| log.read(&topic, 0, Start::Offset(from), &limits, Duration::ZERO)).await
+    }
+
+    async fn forget_usage(&self, scope: &TenantScope, before: i64) -> Result<(), Refusal> {
+        let topic = scope.usage_topic();
+        self.call(move |log| log.delete_records(&topic, &[(0, before)])).await
+    }
+
     async fn objects(
         &self,
         scope: &TenantScope,

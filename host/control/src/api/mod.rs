@@ -38,6 +38,7 @@ mod tenants;
 mod tokens;
 mod topics;
 mod upload;
+mod usage;
 mod uses;
 mod whoami;
 mod worker;

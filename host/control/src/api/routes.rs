@@ -126,6 +126,7 @@ pub(super) fn table() -> Vec<Route> {
         super::access::rows(),
         rows::audits(),
         rows::uses(),
+        rows::usage(),
         rows::lives(),
         rows::projects(),
         rows::entries(),

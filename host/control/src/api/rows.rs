@@ -21,11 +21,12 @@ use super::tenants::{NewTenant, TenantView};
 use super::tokens::{MintedView, Wanted};
 use super::topics::{Force, ListedTopic, NewTopicForm, TopicView};
 use super::upload::{Tag, UploadView};
+use super::usage::{BillParams, BillView, UsageParams, UsageView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
     audit, dead_letters, deploy, entries, erasures, export, health, keys, lend, lives, login, logs, modules, openapi,
-    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, uses, whoami,
+    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, usage, uses, whoami,
     worker,
 };
 use crate::store::UseRow;
@@ -109,6 +110,23 @@ pub(super) fn uses() -> Vec<Route> {
         row("GET", USES, VIEWER, Time::Request, get(uses::list))
             .says("See which grants the stages of a pipeline have used, and how often")
             .gives_page::<UseRow>("Uses, those of the newest revision first."),
+    ]
+}
+
+/// What was used, and the bill.
+pub(super) fn usage() -> Vec<Route> {
+    const USAGE: &str = "/api/v1/tenants/{tenant}/usage";
+    const BILL: &str = "/api/v1/usage";
+    vec![
+        row("GET", USAGE, VIEWER, Time::Request, get(usage::usage))
+            .says("See what the tenant has used")
+            .asks::<UsageParams>()
+            .gives::<UsageView>(200, "Figures of committed work by whole hours (UTC), counted some seconds after it.")
+            .gives_other(200, usage::CSV, "With `Accept: text/csv`: the lines for a spreadsheet."),
+        row("GET", BILL, Access::Platform, Time::Request, get(usage::bill))
+            .says("See what each tenant has used")
+            .asks::<BillParams>()
+            .gives::<BillView>(200, "Sums by tenant."),
     ]
 }
 

@@ -164,6 +164,10 @@ actions! {
     ListPlans = "plans.list", Platform, [PlatformAdmin], Always;
     /// See how far erasures are, and their reports.
     ReadErasures = "erasures.read", Platform, [PlatformAdmin], Always;
+    /// See what pipelines have used.
+    ReadUsage = "usage.read", TenantScope, [Viewer], Always;
+    /// See what each tenant has used.
+    ReadBill = "bill.read", Platform, [PlatformAdmin], Always;
     /// Make a token for one's own tenant.
     MintToken = "tokens.mint", TenantScope, [TenantAdmin], Always;
     /// Read the tenant's audit.

@@ -74,6 +74,11 @@ pub(crate) const EXPORTED: &[Exported] = &[
     exported!("totals" as "total" by "project || '/' || pipeline || '/' || worker || '/' || boot": "project" "project" Text,
         "pipeline" "pipeline" Text, "records_in" "recordsIn" Number, "records_out" "recordsOut" Number, "bytes_in" "bytesIn" Number,
         "bytes_out" "bytesOut" Number, "dead_letters" "deadLetters" Number, "fuel" "fuel" Number),
+    exported!("usage_hours" as "usage" by "hour || '/' || project || '/' || pipeline || '/' || revision || '/' || stage":
+        "hour" "hour" Number, "project" "project" Text, "pipeline" "pipeline" Text, "revision" "revision" Number, "stage" "stage" Text,
+        "batches" "batches" Number, "records_in" "recordsIn" Number, "records_out" "recordsOut" Number, "bytes_in" "bytesIn" Number,
+        "bytes_out" "bytesOut" Number, "fuel" "fuel" Number, "wasted_start" "wastedStart" Number, "wasted_failed" "wastedFailed" Number,
+        "wasted_confirm" "wastedConfirm" Number, "wasted_discarded" "wastedDiscarded" Number, "wasted_aborted" "wastedAborted" Number),
     exported!("dead_letters" as "dead-letter" by "topic || '/' || partition || '/' || place": "topic" "topic" Text,
         "partition" "partition" Number, "place" "offset" Number, "state" "state" Text, "subject" "by" Text, "at_ms" "atMs" Number),
     exported!("log_lines" as "log-line" by "id": "id" "id" Text, "project" "project" Text, "pipeline" "pipeline" Text,
@@ -97,6 +102,7 @@ const NOT_EXPORTED: &[(&str, &str)] = &[
     ("pipeline_modules", "what the manifests say"),
     ("pipeline_topics", "what the manifests say"),
     ("revisions", "a counter"),
+    ("usage_positions", "how far records of usage are counted"),
     ("tenants", "the first line of the export"),
 ];
 

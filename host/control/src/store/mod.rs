@@ -46,6 +46,7 @@ mod tags;
 mod tenants;
 mod topics;
 mod tx;
+mod usage;
 mod uses;
 
 pub(crate) use access::{BindingRow, Bound, RoleRow, no_role};
@@ -72,6 +73,7 @@ pub(crate) use revisions::RevisionRow;
 pub(crate) use starts::StartOver;
 pub(crate) use tags::TagRow;
 pub(crate) use tenants::{DEFAULT_PROJECT, TenantRow};
+pub(crate) use usage::{HOUR_MS, UsageKey, UsagePosition, UsageQuery, UsageRow, UsageRows, UsageSums};
 pub(crate) use uses::UseRow;
 
 use crate::folder::OpenError;

@@ -49,5 +49,7 @@ tables!(
     "projects",
     "tenant_bindings",
     "tenant_keys",
+    "usage_hours",
+    "usage_positions",
     "tenants",
 );

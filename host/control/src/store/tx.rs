@@ -115,8 +115,13 @@ impl Store {
     }
 
     /// Begins to read what is the platform's.
-    pub(super) async fn reading_platform(&self, _: &Platform) -> Result<Tx, Problem> {
-        self.open_tx(&self.shared, Reach::Platform, None, Mode::Read).await
+    pub(super) async fn reading_platform(&self, platform: &Platform) -> Result<Tx, Problem> {
+        self.reading_platform_in(&self.shared, platform).await
+    }
+
+    /// Begins to read of a home what is the platform's.
+    pub(super) async fn reading_platform_in(&self, home: &Arc<Database>, _: &Platform) -> Result<Tx, Problem> {
+        self.open_tx(home, Reach::Platform, None, Mode::Read).await
     }
 
     /// Begins to write what workers report of the tenants in a home: nobody's rows until [`Tx::turn_to`].

@@ -36,5 +36,6 @@ mod tags;
 mod tenants;
 mod tokens;
 mod uploads;
+mod usage;
 mod uses;
 pub(crate) mod workers;

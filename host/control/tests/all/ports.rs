@@ -9,6 +9,7 @@ use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
+use bulkhead_core::usage::UsageRecord;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +68,8 @@ pub(crate) struct MemoryTopics {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<(TenantId, TopicName), (NewTopic, Vec<RecordBatch>)>,
+    /// Records of usage, by tenant.
+    usage: BTreeMap<TenantId, RecordBatch>,
     members: BTreeSet<String>,
     forgotten: Vec<String>,
     /// Pipelines whose state has a place, with its partitions.
@@ -90,6 +93,14 @@ impl MemoryTopics {
         } else {
             state.members.remove(group);
         }
+    }
+
+    /// A worker says what a tenant's pipeline has used.
+    pub(crate) fn used(&self, tenant: &str, record: &UsageRecord) {
+        let mut state = self.state.lock();
+        let batch = state.usage.entry(tenant.parse().unwrap()).or_default();
+        let value = serde_json::to_vec(record).unwrap();
+        batch.push(batch.len() as i64, record.at_ms, None, Some(&value), []);
     }
 
     pub(crate) fn forgotten(&self) -> Vec<String> {
@@ -261,6 +272,23 @@ impl Topics for MemoryTopics {
     async fn scrub(&self) -> Result<Scrubbed, Refusal> {
         let _there = self.state()?;
         Ok(Scrubbed { how: "in memory".to_owned(), elsewhere: vec!["nowhere".to_owned()] })
+    }
+
+    async fn usage_ends(&self, scopes: &[TenantScope]) -> Result<Vec<Option<i64>>, Refusal> {
+        let state = self.state()?;
+        Ok(scopes.iter().map(|scope| state.usage.get(scope.tenant()).map(|batch| batch.len() as i64)).collect())
+    }
+
+    async fn usage(&self, scope: &TenantScope, from: i64, limits: &BatchLimits) -> Result<(RecordBatch, i64), Refusal> {
+        let state = self.state()?;
+        let batch = &state.usage[scope.tenant()];
+        let from = usize::try_from(from).unwrap();
+        let end = batch.len().min(from + limits.records as usize);
+        Ok((batch.select(from..end), end as i64))
+    }
+
+    async fn forget_usage(&self, _: &TenantScope, _: i64) -> Result<(), Refusal> {
+        Ok(())
     }
 
     async fn objects(&self, _: &TenantScope, _: Option<&str>, _: usize) -> Result<Vec<ObjectInfo>, Refusal> {
