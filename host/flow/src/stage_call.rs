@@ -210,7 +210,9 @@ impl RunningStage {
         if let Some(state) = state {
             state.discard_call();
         }
-        spent.wasted.confirm += init_fuel + run.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        let fuel = init_fuel + run.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        told("confirm", alone, fuel);
+        spent.wasted.confirm += fuel;
         run
     }
 
@@ -303,6 +305,8 @@ impl RunningStage {
     ) -> Result<Processed, Failure> {
         lend(instance, state);
         let processed = instance.process_in_time(batch).await;
+        let fuel = processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel);
+        told(if processed.is_ok() { "ended" } else { "failed" }, batch, fuel);
         spent.count(processed.as_ref().map(|done| done.fuel));
         processed
     }
@@ -316,6 +320,12 @@ impl Spent {
             Err(failure) => self.wasted.failed += failure.fuel,
         }
     }
+}
+
+/// For who wants to compare what is billed with what the engine counted.
+fn told(kind: &str, batch: &RecordBatch, fuel: u64) {
+    let (partition, first, last) = (batch.partition, batch.offsets.first(), batch.offsets.last());
+    tracing::trace!(kind, partition, first, last, fuel, "called");
 }
 
 /// Gives the guest its keys and values for the next call, of which earlier calls that failed left no trace.

@@ -12,12 +12,13 @@ use std::time::Duration;
 /// How long records may take to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Every tenant of a test on the shared broker: Bulkhead's user may reach these and no others.
-const TENANTS: [&str; 8] = [
+const TENANTS: [&str; 9] = [
     "consumer-flights",
     "consumer-weather",
     "classic-flights",
     "classic-weather",
     "apart",
+    "billed",
     "fenced",
     "verdicts",
     "streamed",

@@ -40,3 +40,4 @@ mod tls;
 mod tokens;
 mod topics;
 mod uploads;
+mod usage;

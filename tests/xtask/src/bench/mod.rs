@@ -14,6 +14,9 @@ use crate::command::{Program, cargo, program, target};
 use crate::{data, setup};
 use anyhow::{Result, bail};
 
+/// Records of the bill's benchmark where nobody says how many: some minute of work on each log.
+const BILL_RECORDS: &str = "3000";
+
 /// Runs the benchmark that the first argument names.
 ///
 /// # Errors
@@ -65,6 +68,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             setup::run(setup::Needs::Building)?;
             cargo(["bench", "--workspace", "--bench", "state", "--"]).args(more).run()
         }
+        ["bill", more @ ..] => {
+            setup::run(setup::Needs::Everything)?;
+            cargo(["build", "--workspace", "--all-targets"]).run()?;
+            let test = ["test", "--workspace", "--test", "all", "--", "usage::", "--nocapture", "--test-threads=1"];
+            let records = more.first().copied().unwrap_or(BILL_RECORDS);
+            let binary = target().join("debug/bulkhead");
+            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_BILL_RECORDS", records).run()
+        }
         ["erasure"] => {
             setup::run(setup::Needs::Building)?;
             cargo(["build", "--workspace", "--all-targets"]).run()?;
@@ -72,7 +83,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             let binary = target().join("debug/bulkhead");
             cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
         }
-        _ => bail!("name a benchmark: abi, anomalies, delays, erasure, fire, lane, peers, state or storm"),
+        _ => bail!("name a benchmark: abi, anomalies, bill, delays, erasure, fire, lane, peers, state or storm"),
     }
 }
 
