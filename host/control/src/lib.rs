@@ -30,6 +30,7 @@ mod folder;
 mod live;
 mod metrics;
 mod news;
+mod pace;
 mod patient;
 mod peer;
 mod plans;

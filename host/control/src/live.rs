@@ -3,9 +3,10 @@
 //! Totals and initialised partitions are kept in the [store](crate::store); here is what a restart may lose.
 //! Must never: show a report that is not fresh, or one about a deleted pipeline of the same name.
 
+use crate::pace::{Rate, Samples};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, WorkerReport};
 use bulkhead_core::code::Code;
-use bulkhead_core::name::StageName;
+use bulkhead_core::name::{StageName, TenantId};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,6 +27,19 @@ struct Heard {
     generation: u64,
     settled: u64,
     pipelines: HashMap<PipelineKey, PipelineReport>,
+    samples: Samples,
+}
+
+/// What a pipeline does at the moment, over all workers that run it.
+#[derive(Debug)]
+pub(crate) struct Going {
+    pub(crate) key: PipelineKey,
+    pub(crate) rate: Rate,
+    pub(crate) stages: BTreeMap<StageName, Rate>,
+    /// Unknown until it is known of all partitions.
+    pub(crate) lag: Option<i64>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) state_bytes: u64,
 }
 
 /// How a pipeline fares, over all workers.
@@ -75,10 +89,15 @@ impl Live {
     }
 
     fn hear_at(&self, at: Instant, report: WorkerReport) {
-        let pipelines = report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
+        let pipelines: HashMap<_, _> =
+            report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
         let mut workers = self.workers.lock();
+        let before = workers.remove(&report.worker).filter(|heard| heard.boot == report.boot);
+        let mut samples = before.map_or_else(|| Samples::new(at, &pipelines), |heard| heard.samples);
+        samples.take(at, &pipelines);
         workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
-        let heard = Heard { at, boot: report.boot, generation: report.generation, settled: report.settled, pipelines };
+        let heard =
+            Heard { at, boot: report.boot, generation: report.generation, settled: report.settled, pipelines, samples };
         workers.insert(report.worker, heard);
     }
 
@@ -126,6 +145,26 @@ impl Live {
         sums
     }
 
+    /// What pipelines do at the moment: of this tenant, or of all.
+    pub(crate) fn going(&self, tenant: Option<&TenantId>) -> Vec<Going> {
+        let workers = self.workers.lock();
+        let mut going: BTreeMap<PipelineKey, Going> = BTreeMap::new();
+        for heard in workers.values().filter(|heard| heard.at.elapsed() < self.fresh) {
+            for (key, report) in heard.pipelines.iter().filter(|(key, _)| tenant.is_none_or(|t| *t == key.tenant)) {
+                let (rate, stages) = heard.samples.rates(heard.at, report);
+                let sum = going.entry(key.clone()).or_insert_with(|| Going::new(key.clone()));
+                sum.rate += rate;
+                stages.into_iter().for_each(|(stage, rate)| *sum.stages.entry(stage).or_default() += rate);
+                if report.partitions > 0 {
+                    sum.lag = sum.lag.zip(report.lag).map(|(a, b)| a.saturating_add(b));
+                }
+                sum.memory_bytes += report.memory_bytes;
+                sum.state_bytes += report.state_bytes;
+            }
+        }
+        going.into_values().collect()
+    }
+
     /// How a pipeline fares whose first revision is `first_revision`.
     pub(crate) fn fares(&self, key: &PipelineKey, first_revision: u64) -> Fares {
         self.fares_at(Instant::now(), key, first_revision)
@@ -156,6 +195,12 @@ impl Live {
             running_revision: reports.iter().map(|(_, report)| report.revision).min(),
             report_age_ms: reports.iter().map(|(age, _)| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).max(),
         }
+    }
+}
+
+impl Going {
+    fn new(key: PipelineKey) -> Self {
+        Self { key, rate: Rate::default(), stages: BTreeMap::new(), lag: Some(0), memory_bytes: 0, state_bytes: 0 }
     }
 }
 

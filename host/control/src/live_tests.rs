@@ -24,6 +24,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         partitions,
         totals: Totals::default(),
         state_bytes: 0,
+        memory_bytes: 0,
         stages: BTreeMap::new(),
         initialised: BTreeMap::new(),
         uses: Vec::new(),

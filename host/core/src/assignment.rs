@@ -114,6 +114,9 @@ pub struct PipelineReport {
     /// [`STATE_ENTRY_BYTES`](crate::limits::STATE_ENTRY_BYTES) says.
     #[serde(default)]
     pub state_bytes: u64,
+    /// Bytes of batches, outputs and idle guests that it has in this worker's memory.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// What each stage has done since then.
     #[serde(default)]
     pub stages: BTreeMap<StageName, StageTotals>,

@@ -28,6 +28,7 @@ mod run;
 mod secret;
 mod session;
 mod tenant;
+mod top;
 mod topic;
 mod usage;
 
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     /// See records that a stage could not handle, run them again, or drop them
     #[command(name = "deadletter")]
     DeadLetter(dead_letter::Arguments),
+    /// See what pipelines do at the moment, the one that burns most first
+    Top(top::Arguments),
     /// See what was used: records, bytes and fuel of committed work, and fuel that was wasted
     Usage(usage::Arguments),
     /// See who did what or tried to, and check that nobody has changed what is written of it
@@ -112,6 +115,7 @@ impl Command {
             Self::Consume(arguments) => Some(&arguments.connection),
             Self::Logs(arguments) => Some(&arguments.connection),
             Self::DeadLetter(arguments) => Some(&arguments.connection),
+            Self::Top(arguments) => Some(&arguments.connection),
             Self::Usage(arguments) => Some(&arguments.connection),
             Self::Audit(arguments) => Some(&arguments.connection),
         }
@@ -145,6 +149,7 @@ impl Command {
             Self::Consume(arguments) => consume::run(arguments).await,
             Self::Logs(arguments) => logs::run(arguments).await,
             Self::DeadLetter(arguments) => dead_letter::run(arguments).await,
+            Self::Top(arguments) => top::run(&arguments).await,
             Self::Usage(arguments) => usage::run(&arguments).await,
             Self::Audit(arguments) => audit::run(arguments).await,
             Self::Completion(arguments) => completion::run(&arguments),

@@ -36,6 +36,7 @@ mod stages;
 mod tags;
 mod tenants;
 mod tokens;
+mod top;
 mod topics;
 mod upload;
 mod usage;

@@ -19,6 +19,7 @@ use super::stages::StageView;
 use super::tags::{Pointed, TagView};
 use super::tenants::{NewTenant, TenantView};
 use super::tokens::{MintedView, Wanted};
+use super::top::{TenantsView, TopView};
 use super::topics::{Force, ListedTopic, NewTopicForm, TopicView};
 use super::upload::{Tag, UploadView};
 use super::usage::{BillParams, BillView, UsageParams, UsageView};
@@ -26,8 +27,8 @@ use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
     audit, dead_letters, deploy, entries, erasures, export, health, keys, lend, lives, login, logs, modules, openapi,
-    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, topics, upload, usage, uses, whoami,
-    worker,
+    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, top, topics, upload, usage, uses,
+    whoami, worker,
 };
 use crate::store::UseRow;
 use crate::token::Role;
@@ -117,6 +118,8 @@ pub(super) fn uses() -> Vec<Route> {
 pub(super) fn usage() -> Vec<Route> {
     const USAGE: &str = "/api/v1/tenants/{tenant}/usage";
     const BILL: &str = "/api/v1/usage";
+    const TOP: &str = "/api/v1/tenants/{tenant}/top";
+    const ALL_TOP: &str = "/api/v1/top";
     vec![
         row("GET", USAGE, VIEWER, Time::Request, get(usage::usage))
             .says("See what the tenant has used")
@@ -127,6 +130,12 @@ pub(super) fn usage() -> Vec<Route> {
             .says("See what each tenant has used")
             .asks::<BillParams>()
             .gives::<BillView>(200, "Sums by tenant."),
+        row("GET", TOP, VIEWER, Time::Request, get(top::tenant))
+            .says("See what the tenant's pipelines do at the moment")
+            .gives::<TopView>(200, "Rates of the last five to ten seconds, as workers report; what burns most first."),
+        row("GET", ALL_TOP, Access::Platform, Time::Request, get(top::tenants))
+            .says("See what each tenant does at the moment")
+            .gives::<TenantsView>(200, "Sums by tenant, what burns most first."),
     ]
 }
 

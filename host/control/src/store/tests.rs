@@ -95,6 +95,7 @@ impl Fixture {
             partitions: 1,
             totals,
             state_bytes: 0,
+            memory_bytes: 0,
             stages: BTreeMap::new(),
             initialised: BTreeMap::new(),
             uses: Vec::new(),

@@ -398,7 +398,7 @@ impl SourceThread {
         }
         live.looked_at = Instant::now();
         let memory: usize = live.run.graph.stages.iter().map(|stage| stage.running.trim()).sum();
-        self.state.metrics.guest_memory.set(memory as i64);
+        self.state.guest_memory(memory as u64);
         if live.asked.is_none() {
             let (log, member) = (self.tools.log.clone(), live.incarnation.member.clone());
             live.asked = Some(self.tools.runtime.spawn_blocking(move || log.ends(member.topics())));
@@ -464,7 +464,7 @@ impl SourceThread {
         }
         live.sinks.into_iter().for_each(Sink::join);
         self.state.metrics.lag.set(0);
-        self.state.metrics.guest_memory.set(0);
+        self.state.guest_memory(0);
         self.state.update(|status| (status.lag, status.partitions) = (None, 0));
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct PipelineState {
     in_lanes: AtomicU64,
     /// Bytes of state in the partitions that this worker owns.
     state_bytes: AtomicU64,
+    /// Linear memory of idle instances.
+    guest_memory: AtomicU64,
     room: (Mutex<()>, Condvar),
     released: Notify,
     status: Mutex<Status>,
@@ -85,6 +87,7 @@ impl PipelineState {
             buffered: AtomicU64::new(0),
             in_lanes: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
+            guest_memory: AtomicU64::new(0),
             room: Default::default(),
             released: Notify::new(),
             status: Mutex::new(status),
@@ -123,6 +126,7 @@ impl PipelineState {
             partitions: status.partitions,
             totals: self.totals(),
             state_bytes: self.state_bytes.load(Ordering::Acquire),
+            memory_bytes: self.buffered() + self.guest_memory.load(Ordering::Relaxed),
             stages: self.stages.lock().iter().map(|(name, count)| (name.clone(), *count.lock())).collect(),
             initialised: status.initialised,
             uses: self.uses.report(),
@@ -163,6 +167,12 @@ impl PipelineState {
     pub(crate) fn state_bytes(&self, before: u64, after: u64) {
         self.state_bytes.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
         self.metrics.state.add(after as i64 - before as i64);
+    }
+
+    /// Idle instances have this much linear memory.
+    pub(crate) fn guest_memory(&self, bytes: u64) {
+        self.guest_memory.store(bytes, Ordering::Relaxed);
+        self.metrics.guest_memory.set(bytes as i64);
     }
 
     /// Counts bytes as held until the value is dropped.
