@@ -85,7 +85,7 @@ pub(crate) struct ServeArguments {
     /// in `standard`
     #[arg(long, value_name = "FILE", env = "BULKHEAD_PLANS")]
     pub(crate) plans: Option<PathBuf>,
-    /// A tenant to be made at the start where it is not there, with a token in `keys/default-tenant.token` of the data folder
+    /// A tenant to be made at the start where it is not there, with a token in `keys/default-tenant.token` of the data folder unless the embedded issuer is off
     #[arg(long, value_name = "NAME", env = "BULKHEAD_DEFAULT_TENANT")]
     pub(crate) default_tenant: Option<TenantId>,
     #[command(flatten)]

@@ -55,5 +55,6 @@ pub use plans::{Plans, RawPlan, RawPlans, STANDARD};
 pub use rates::Rate;
 pub use store::MetadataPlacement;
 pub use token::{
-    Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing, TOKEN_LIFE_MAX, UnknownRole,
+    DEFAULT_TENANT_MAKER, Grant, Issuer, IssuerConfig, Login, MintError, OidcConfig, Principal, Role, Standing,
+    TOKEN_LIFE_MAX, UnknownRole,
 };

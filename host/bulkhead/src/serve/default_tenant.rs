@@ -1,12 +1,12 @@
 //! `serve --default-tenant NAME`: a tenant for whoever needs only one, made as any other is made, over the API.
 //!
-//! Its token is in a file that only this user can read, and is made anew before it ends. From there on nothing knows that it is the default: plans,
-//! roles, suspension and erasure are as for all.
+//! Its token is in a file that only this user can read, and is made anew before it ends; where people log in at an identity provider there is
+//! none, for only the provider's are taken. From there on nothing knows that it is the default: plans, roles, suspension and erasure are as for all.
 //! Must never: make the tenant in another way than an operator would, or give its token to anybody but the file's owner.
 
 use crate::client::{Client, Refused, TokenSource, accepted};
 use anyhow::Context;
-use bulkhead_control::{Grant, Issuer, Role, TOKEN_LIFE_MAX};
+use bulkhead_control::{DEFAULT_TENANT_MAKER, Grant, Issuer, Role, TOKEN_LIFE_MAX};
 use bulkhead_core::name::TenantId;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -22,7 +22,7 @@ const TOKEN: &str = "keys/default-tenant.token";
 const TRIES: u32 = 60;
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes the tenant where it is not there, and its token; gives the token's file.
+/// Makes the tenant where it is not there, and its token; gives the token's file, or `None` where tokens come from a provider.
 ///
 /// # Errors
 /// Where control refuses the name, or the file cannot be written.
@@ -32,8 +32,8 @@ pub(super) async fn make(
     issuer: &Issuer,
     data_dir: &Path,
     stop: CancellationToken,
-) -> anyhow::Result<PathBuf> {
-    let admin = issuer.mint(&Grant::new("default tenant", None, Role::PlatformAdmin))?;
+) -> anyhow::Result<Option<PathBuf>> {
+    let admin = issuer.mint(&Grant::new(DEFAULT_TENANT_MAKER, None, Role::PlatformAdmin))?;
     let client = Client::new(address, TokenSource::Fixed(admin), &[])?;
     for left in (0..TRIES).rev() {
         match there(&client, tenant).await {
@@ -45,6 +45,10 @@ pub(super) async fn make(
         }
     }
     let path = data_dir.join(TOKEN);
+    if !issuer.is_for_everybody() {
+        remove(&path)?;
+        return Ok(None);
+    }
     write(&path, issuer, tenant)?;
     let (issuer, tenant, file) = (issuer.clone(), tenant.clone(), path.clone());
     tokio::spawn(async move {
@@ -58,7 +62,17 @@ pub(super) async fn make(
             }
         }
     });
-    Ok(path)
+    Ok(Some(path))
+}
+
+/// One that is left of a start with the embedded issuer opens nothing any more.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Sees the tenant, or makes it.
@@ -77,7 +91,7 @@ fn is_conflict(error: &anyhow::Error) -> bool {
 }
 
 fn write(path: &Path, issuer: &Issuer, tenant: &TenantId) -> anyhow::Result<()> {
-    let mut grant = Grant::new("default tenant", Some(tenant.clone()), Role::TenantAdmin);
+    let mut grant = Grant::new(DEFAULT_TENANT_MAKER, Some(tenant.clone()), Role::TenantAdmin);
     grant.life = Some(TOKEN_LIFE_MAX);
     let token = issuer.mint(&grant)?;
     let new = path.with_extension("new");

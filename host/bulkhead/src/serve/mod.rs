@@ -123,9 +123,13 @@ impl Host {
             tokio::spawn(async move { background.run().await });
             if let Some(tenant) = &arguments.default_tenant {
                 let (api, issuer) = (format!("http://{bound}"), opened.issuer());
-                let token =
-                    default_tenant::make(tenant, &api, issuer, &arguments.data_dir, servers_stop.clone()).await?;
-                tracing::info!(token = %token.display(), "the default tenant is there");
+                let token = default_tenant::make(tenant, &api, issuer, &arguments.data_dir, servers_stop.clone());
+                match token.await? {
+                    Some(token) => tracing::info!(token = %token.display(), "the default tenant is there"),
+                    None => {
+                        tracing::info!(%tenant, "the default tenant is there; tokens for it come from the identity provider")
+                    }
+                }
             }
             control = Some(opened);
         }

@@ -101,8 +101,8 @@ impl Issuer {
         })
     }
 
-    /// An issuer for the worker in this process alone, with a key that is nowhere but in its memory: for a control whose people and
-    /// machines log in at an identity provider.
+    /// An issuer for this process alone, with a key that is nowhere but in its memory: for a control whose people and machines log in at an
+    /// identity provider. Its worker has a token of it, and who makes the default tenant.
     ///
     /// # Errors
     /// Where the system has no randomness.
@@ -123,7 +123,7 @@ impl Issuer {
         Ok(Self { inner: Arc::new(Inner { config, key, public, kid, for_everybody }) })
     }
 
-    /// Whether tokens of all roles are taken of it. If not, there are only those of the worker in this process.
+    /// Whether tokens of all roles are taken of it. If not, there are only those that this process makes for itself.
     pub fn is_for_everybody(&self) -> bool {
         self.inner.for_everybody
     }

@@ -20,6 +20,7 @@ pub use oidc::{Login, OidcConfig, Standing};
 pub use principal::Principal;
 pub(crate) use principal::speaks_for;
 pub use role::{Role, UnknownRole};
+pub use verify::DEFAULT_TENANT_MAKER;
 pub(crate) use verify::Verifier;
 
 use bulkhead_core::name::TenantId;

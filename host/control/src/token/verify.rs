@@ -24,6 +24,10 @@ const TOKEN_BYTES_MAX: usize = 4_096;
 /// The same of a provider's: some put every group of a person into it.
 const PROVIDER_TOKEN_BYTES_MAX: usize = 16_384;
 
+/// The subject of the only platform admin whose token this process makes for itself where everybody else has one of a provider: who makes
+/// the default tenant at the start. The key is in no file, so nobody else signs one.
+pub const DEFAULT_TENANT_MAKER: &str = "default tenant";
+
 /// Why a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -78,7 +82,7 @@ pub(crate) struct Embedded {
     key: DecodingKey,
     kid: String,
     validation: Validation,
-    /// Whether it takes tokens of all roles, or only of the worker in this very process.
+    /// Whether it takes tokens of all roles, or only of those that this very process makes for itself.
     for_everybody: bool,
 }
 
@@ -106,7 +110,12 @@ impl Embedded {
         let data = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).map_err(|e| refused(&e))?;
         let claims = data.claims;
         check_times(claims.iat, claims.exp, LEEWAY_S)?;
-        if !self.for_everybody && claims.roles.iter().any(|role| *role != Role::Worker) {
+        let of_this_process = |role: &Role| match role {
+            Role::Worker => true,
+            Role::PlatformAdmin => claims.sub == DEFAULT_TENANT_MAKER,
+            _ => false,
+        };
+        if !self.for_everybody && !claims.roles.iter().all(of_this_process) {
             return Err(invalid("this server takes tokens of its identity provider only; `bulkhead login` gets one"));
         }
         if !coherent(claims.tenant.as_ref(), &claims.roles) || !has_slot(&claims.roles, claims.slot.as_deref()) {

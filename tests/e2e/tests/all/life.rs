@@ -4,7 +4,7 @@
 use crate::shared::{Guests, refused, tenant_with_guests};
 use crate::shell::Shell;
 use anyhow::{Context, Result};
-use bulkhead_testbed::{Control, Host, Line, Serve, Tenant, until};
+use bulkhead_testbed::{Control, Folder, Host, Line, Serve, Tenant, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::mpsc;
@@ -117,6 +117,24 @@ fn an_export_is_checked_and_a_cut_one_is_refused() -> Result<()> {
     assert!(said.code != 0 && said.error.contains("BH0075"), "{said:?}");
     let viewer = Shell::of(&host, "acme", "viewer")?;
     assert_ne!(viewer.run(&["tenant", "export", "--to", "acme.ndjson"])?.code, 0);
+    Ok(())
+}
+
+/// The provider is away, so that whatever is made here is made without it.
+#[test]
+fn a_default_tenant_is_made_where_tokens_come_from_a_provider() -> Result<()> {
+    let folder = Folder::new("default-tenant")?;
+    let data = folder.join("data");
+    let token = data.join("keys/default-tenant.token");
+    let with_tenant = |name: &str| Serve::all().argument("--default-tenant").argument(name);
+    with_tenant("before").start(&data, folder.path())?.stop()?;
+    assert!(token.exists());
+    let provider = with_tenant("after").argument("--oidc-issuer").argument("http://127.0.0.1:9/realms/none");
+    provider.argument("--embedded-issuer").argument("off").start(&data, folder.path())?.stop()?;
+    assert!(!token.exists(), "a token that nobody takes any more");
+    let host = Host::start_in(Serve::all(), folder)?;
+    let listed = platform(&host)?.ok(&["tenant", "list"])?;
+    assert!(["before", "after"].iter().all(|name| listed.contains(name)), "{listed}");
     Ok(())
 }
 
