@@ -1,6 +1,6 @@
 //! Which crate may know which.
 //!
-//! `core` knows nobody; `flow` uses `engine`, `log` and `bucket`; `control` and `operator` know neither; only `bulkhead` composes. So the
+//! `core` knows nobody; `flow` uses `engine`, `log`, `bucket` and `vault`; `control` and `operator` know neither; only `bulkhead` composes. So the
 //! process that serves HTTP need not hold a sandbox or a Kafka client, and the one that runs guests no database.
 
 use crate::workspace::{Package, packages};
@@ -13,7 +13,8 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("bulkhead-bucket", &["bulkhead-core"]),
     ("bulkhead-engine", &["bulkhead-core"]),
     ("bulkhead-log", &["bulkhead-core"]),
-    ("bulkhead-flow", &["bulkhead-bucket", "bulkhead-core", "bulkhead-engine", "bulkhead-log"]),
+    // What it leaves on disks and in logs is sealed.
+    ("bulkhead-flow", &["bulkhead-bucket", "bulkhead-core", "bulkhead-engine", "bulkhead-log", "bulkhead-vault"]),
     ("bulkhead-vault", &["bulkhead-core"]),
     ("bulkhead-control", &["bulkhead-core", "bulkhead-vault"]),
     ("bulkhead-operator", &["bulkhead-core"]),
