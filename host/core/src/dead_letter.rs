@@ -3,6 +3,9 @@
 //! The record's own headers come first, the evidence after them, beginning with [`CODE`]. A record may bring headers of these names
 //! itself, for instance because it was a dead letter before; so the last one of each name counts, and what stands before the last
 //! [`CODE`] is the record's own.
+//!
+//! Of a *sealed* letter only that evidence is outside which says nothing of the record's content, and a header that says so; the rest of it, with
+//! the record, is the sealed value.
 //! Must never: take a record's own header for evidence.
 
 use crate::code::Code;
@@ -48,6 +51,12 @@ pub const VALUE_BYTES: &str = "value-bytes";
 /// What did not fit, of `key`, `value` and `headers`, with a space between.
 pub const LEFT_OUT: &str = "left-out";
 
+/// That the record's key, value and headers, and the rest of the evidence, are in the sealed value: the format, now `1`.
+pub const SEALED: &str = "sealed";
+/// What is outside of a sealed letter, in this order.
+pub const OUTSIDE: [&str; 11] =
+    [CODE, TOPIC, PARTITION, OFFSET, KIND, STAGE, MODULE, PROJECT, PIPELINE, REVISION, FUEL];
+
 /// The evidence of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +85,9 @@ pub struct Letter {
     pub backtrace: Vec<String>,
     /// Whether key, value and headers of the record are all there.
     pub complete: bool,
+    /// Whether it is sealed and was not opened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// A record's place in the log.
@@ -106,6 +118,7 @@ impl Letter {
             partition: parsed(&evidence, PARTITION)?,
             offset: parsed(&evidence, OFFSET)?,
         };
+        let sealed = evidence.contains_key(SEALED);
         let letter = Self {
             code: parsed(&evidence, CODE)?,
             kind: GuestFaultKind::ALL.into_iter().find(|known| known.as_str() == *kind)?,
@@ -121,7 +134,8 @@ impl Letter {
                 .get(BACKTRACE)
                 .map(|text| text.lines().map(str::to_owned).collect())
                 .unwrap_or_default(),
-            complete: !evidence.contains_key(LEFT_OUT) && !evidence.contains_key(VALUE_BYTES),
+            complete: !sealed && !evidence.contains_key(LEFT_OUT) && !evidence.contains_key(VALUE_BYTES),
+            sealed,
         };
         Some((letter, own))
     }

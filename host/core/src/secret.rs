@@ -1,4 +1,4 @@
-//! A secret's value in memory, and how control gives the values of one pipeline to a worker.
+//! A secret's value in memory, and how control gives the values of one pipeline, and its keys, to a worker.
 //!
 //! A value prints nothing, is in no message, and is zeroed when it is dropped. It has one way into text, [`Lent`], which is for the worker's
 //! authenticated connection alone.
@@ -40,6 +40,26 @@ pub type Secrets = BTreeMap<EntryName, SecretValue>;
 pub struct Lent {
     /// By the project's name for them.
     pub secrets: BTreeMap<EntryName, LentSecret>,
+    /// What seals its dead letters and its stages' state; `None` where it has neither to be sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<LentKeys>,
+}
+
+/// The keys of one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LentKeys {
+    /// The one for names, which stays.
+    pub names: LentKey,
+    /// Those for values, by version: the newest seals.
+    pub versions: BTreeMap<u32, LentKey>,
+}
+
+/// One key of [`LentKeys`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LentKey {
+    /// The key, in hex.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub key: SecretValue,
 }
 
 /// One secret of a [`Lent`].

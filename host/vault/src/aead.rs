@@ -30,19 +30,33 @@ pub(crate) fn seal_with(
     plain: &[u8],
     to: &mut Vec<u8>,
 ) -> Result<(), VaultError> {
-    let sealed = cipher(key).encrypt(nonce, Payload { msg: plain, aad });
-    let sealed = sealed.map_err(|_| VaultError::sealed("a value is too long to be sealed"))?;
-    to.reserve_exact(NONCE_BYTES + sealed.len());
+    to.reserve_exact(NONCE_BYTES + plain.len() + TAG_BYTES);
     to.extend_from_slice(nonce);
-    to.extend_from_slice(&sealed);
+    seal_beside(key, nonce, aad, plain, to)
+}
+
+/// Appends ciphertext and tag, for a nonce that is known without being kept here.
+pub(crate) fn seal_beside(
+    key: &DataKey,
+    nonce: &XNonce,
+    aad: &[u8],
+    plain: &[u8],
+    to: &mut Vec<u8>,
+) -> Result<(), VaultError> {
+    let sealed = cipher(key).encrypt(nonce, Payload { msg: plain, aad });
+    to.extend_from_slice(&sealed.map_err(|_| VaultError::sealed("a value is too long to be sealed"))?);
     Ok(())
 }
 
 /// What [`seal`] appended, opened; `None` where any bit of it, of the key or of the associated data is another.
 pub(crate) fn open(key: &DataKey, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, sealed) = sealed.split_at_checked(NONCE_BYTES)?;
-    let nonce = XNonce::try_from(nonce).ok()?;
-    cipher(key).decrypt(&nonce, Payload { msg: sealed, aad }).ok().map(Zeroizing::new)
+    open_beside(key, &XNonce::try_from(nonce).ok()?, aad, sealed)
+}
+
+/// What [`seal_beside`] appended, opened.
+pub(crate) fn open_beside(key: &DataKey, nonce: &XNonce, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    cipher(key).decrypt(nonce, Payload { msg: sealed, aad }).ok().map(Zeroizing::new)
 }
 
 #[cfg(test)]

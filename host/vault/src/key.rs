@@ -21,6 +21,12 @@ impl fmt::Debug for DataKey {
     }
 }
 
+impl From<[u8; KEY_BYTES]> for DataKey {
+    fn from(key: [u8; KEY_BYTES]) -> Self {
+        Self(key)
+    }
+}
+
 impl DataKey {
     /// A new random key, from the system.
     ///

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! master key ──wraps──▶ a tenant's data keys, by version ──seal──▶ secrets, config
+//!                                                        ──derive─▶ a pipeline's keys ──seal──▶ dead letters, changes of state
 //! ```
 //!
 //! The master key never leaves its [`MasterKey`]: a file, an environment variable, or a program that speaks to a key service. What the
@@ -35,8 +36,11 @@ mod command;
 mod envelope;
 mod error;
 mod key;
+mod letter;
 mod local;
 mod master;
+mod memory;
+mod pipeline;
 mod place;
 mod source;
 mod tenant;
@@ -45,8 +49,11 @@ mod vault;
 pub use command::CommandMaster;
 pub use error::VaultError;
 pub use key::{DataKey, KEY_BYTES};
+pub use letter::{LetterPlace, SEALED_LETTER_BYTES};
 pub use local::LocalMaster;
 pub use master::{MasterKey, MasterKeyId};
+pub use memory::{HASH_BYTES, MEMORY_SEAL_BYTES, MemoryKey};
+pub use pipeline::{NAME_FORMAT, PipelineKeys};
 pub use place::Place;
 pub use source::{MasterKeySource, MasterKeySourceError};
 pub use tenant::{SEAL_BYTES, TenantKeys};

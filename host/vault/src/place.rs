@@ -32,6 +32,15 @@ pub(crate) fn of_envelope(name: Place<'_>) -> Vec<u8> {
     bytes
 }
 
+/// What the tag covers of a thing of this kind that stands beside others, under a key that is no other pipeline's.
+pub(crate) fn of_part(kind: &str, beside: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push(&mut bytes, b"bulkhead.part.1");
+    push(&mut bytes, kind.as_bytes());
+    beside.iter().for_each(|part| push(&mut bytes, part));
+    bytes
+}
+
 fn start(format: &[u8], tenant: &TenantId, version: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     push(&mut bytes, format);
@@ -41,7 +50,7 @@ fn start(format: &[u8], tenant: &TenantId, version: &[u8]) -> Vec<u8> {
 }
 
 /// With the length before it, so that `ab` and `c` are not `a` and `bc`.
-fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+pub(crate) fn push(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
     bytes.extend_from_slice(part);
 }

@@ -44,13 +44,8 @@ impl TenantKeys {
     /// # Errors
     /// Where the system has no random bytes.
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let newest = self.keys.last_key_value().ok_or_else(|| self.shredded());
-        let (version, key) = newest?;
-        let mut sealed = Vec::with_capacity(plain.len() + SEAL_BYTES);
-        sealed.push(FORMAT);
-        sealed.extend_from_slice(&version.to_be_bytes());
-        aead::seal(key, &place::of_value(&self.tenant, *version, place), plain, &mut sealed)?;
-        Ok(sealed)
+        let (version, key) = self.keys.last_key_value().ok_or_else(|| self.shredded())?;
+        seal(key, *version, &place::of_value(&self.tenant, *version, place), plain)
     }
 
     /// Opens a value that was sealed for this place, under whichever version.
@@ -62,8 +57,12 @@ impl TenantKeys {
         let broken = || VaultError::sealed(format!("a value of tenant `{}` does not open", self.tenant));
         let version = version_of(sealed).ok_or_else(broken)?;
         let key = self.keys.get(&version).ok_or_else(|| self.shredded())?;
-        let aad = place::of_value(&self.tenant, version, place);
-        aead::open(key, &aad, &sealed[HEADER_BYTES..]).ok_or_else(broken)
+        open(key, &place::of_value(&self.tenant, version, place), sealed).ok_or_else(broken)
+    }
+
+    /// The keys by version, the oldest first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (u32, &DataKey)> {
+        self.keys.iter().map(|(version, key)| (*version, key))
     }
 
     /// Bytes that only whoever has the tenant's first key can know, and that rotation does not change: hashed before something short, they
@@ -82,8 +81,22 @@ impl TenantKeys {
     }
 }
 
+/// A sealed value, as the crate's documentation has it.
+pub(crate) fn seal(key: &DataKey, version: u32, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let mut sealed = Vec::with_capacity(plain.len() + SEAL_BYTES);
+    sealed.push(FORMAT);
+    sealed.extend_from_slice(&version.to_be_bytes());
+    aead::seal(key, aad, plain, &mut sealed)?;
+    Ok(sealed)
+}
+
+/// What [`seal`] gave, opened.
+pub(crate) fn open(key: &DataKey, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    aead::open(key, aad, sealed.get(HEADER_BYTES..)?)
+}
+
 /// The version of the key that a value was sealed under.
-fn version_of(sealed: &[u8]) -> Option<u32> {
+pub(crate) fn version_of(sealed: &[u8]) -> Option<u32> {
     let (header, _) = sealed.split_at_checked(HEADER_BYTES)?;
     (header[0] == FORMAT).then(|| u32::from_be_bytes([header[1], header[2], header[3], header[4]]))
 }
