@@ -6,6 +6,7 @@ use crate::arguments::{BenchArguments, GroupProtocol, LogArguments, LogKind};
 use anyhow::Context;
 use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey};
+use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::limits::SCRATCH_WORKER_BYTES;
 use bulkhead_core::manifest;
@@ -13,6 +14,7 @@ use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::scope::WorkerScope;
 use bulkhead_core::secret::Secrets;
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, ModuleSource, SecretSource};
+use bulkhead_vault::PipelineKeys;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +80,10 @@ impl SecretSource for NoSecrets {
     fn fetch(&self, _: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Secrets, HostFault>> {
         Box::pin(async { Ok(Secrets::new()) })
     }
+
+    fn keys(&self, _: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Arc<PipelineKeys>, HostFault>> {
+        Box::pin(async { Err(HostFault::new(Code::SecretUnavailable, "a pipeline without control has no keys")) })
+    }
 }
 
 fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignment> {
@@ -106,6 +112,7 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
         paused: false,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        key_version: 0,
     };
     Ok(Assignment { generation: 1, pipelines: vec![pipeline], erasures: 0 })
 }

@@ -57,6 +57,10 @@ pub struct PipelineAssignment {
     /// values themselves come another way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<EntryName, String>,
+    /// The version of its tenant's key under which its dead letters and its stages' state are sealed where the log does not seal what it
+    /// keeps. The keys themselves come with the secrets. 0 where there is nothing to seal.
+    #[serde(default)]
+    pub key_version: u32,
 }
 
 impl PipelineAssignment {

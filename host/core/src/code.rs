@@ -146,6 +146,9 @@ codes! {
     ScratchUnavailable = "BH0330", 503, "No room for scratch files";
     SecretUnavailable = "BH0340", 503, "Secret away";
     SecretNotHere = "BH0341", 200, "No such secret on this machine";
+    StateKeyAway = "BH0342", 200, "Key of the state away";
+    StateBroken = "BH0343", 200, "State does not open";
+    LetterSealed = "BH0344", 410, "Dead letter does not open";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

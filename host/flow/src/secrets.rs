@@ -1,4 +1,5 @@
-//! Where the values of secrets come from that stages are granted, and which of them each stage may read.
+//! Where the values of secrets come from that stages are granted, and which of them each stage may read; and where the keys come from that seal
+//! what a pipeline leaves in the log.
 //!
 //! Must never: keep a value longer than the stages that it was fetched for.
 
@@ -8,14 +9,19 @@ use bulkhead_core::fault::HostFault;
 use bulkhead_core::manifest::StageSpec;
 use bulkhead_core::secret::Secrets;
 use bulkhead_engine::GrantedSecret;
+use bulkhead_vault::PipelineKeys;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-/// Where secrets come from.
+/// Where secrets and keys come from.
 pub trait SecretSource: Send + Sync + 'static {
     /// The secrets that the stages of an assigned pipeline are granted, with the values that its assignment says. Asked for at each start
     /// of the pipeline that needs any.
     fn fetch(&self, assignment: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Secrets, HostFault>>;
+
+    /// The keys of an assigned pipeline, of the version that its assignment says at least where they can be had. Asked for at each start of
+    /// a pipeline whose assignment says one.
+    fn keys(&self, assignment: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Arc<PipelineKeys>, HostFault>>;
 }
 
 /// What one stage may read of a pipeline's secrets.

@@ -191,6 +191,10 @@ impl Log for Injecting {
         self.log.groups(prefix)
     }
 
+    fn seals(&self) -> bool {
+        self.log.seals()
+    }
+
     fn scrub(&self) -> Result<&'static [&'static str], LogError> {
         self.log.scrub()
     }

@@ -74,6 +74,9 @@ pub trait Log: Send + Sync + 'static {
     /// [`Code::LogUnavailable`] where it could not be done now.
     fn scrub(&self) -> Result<&'static [&'static str], LogError>;
 
+    /// Whether all records are sealed in the log's files, so that nobody need seal what is written.
+    fn seals(&self) -> bool;
+
     /// Writes rows outside any transaction, durably when it returns: `outputs` whose `to` is ignored, made from `batch`.
     /// Partitions are chosen by [`partition_of`].
     fn append(&self, topic: &PhysicalTopic, batch: &RecordBatch, outputs: &Outputs) -> Result<(), LogError>;

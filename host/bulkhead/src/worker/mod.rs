@@ -58,6 +58,7 @@ pub(crate) struct Worker {
     boot: String,
     file: AssignmentFile,
     secrets: WorkerSecrets,
+    log_seals: bool,
     logs: TenantLogs,
 }
 
@@ -86,6 +87,7 @@ impl Worker {
         let slot = scope.slot().to_owned();
         let logs = TenantLogs::default();
         let secrets = WorkerSecrets::open(client.clone(), vault, file.folder(), scope.slot())?;
+        let log_seals = log.seals();
         let flow = Flow::start(FlowParts {
             log,
             engine,
@@ -98,7 +100,16 @@ impl Worker {
             runtime: tokio::runtime::Handle::current(),
             config,
         })?;
-        Ok(Self { flow: Arc::new(flow), client, slot, boot: uuid::Uuid::now_v7().to_string(), file, secrets, logs })
+        Ok(Self {
+            flow: Arc::new(flow),
+            client,
+            slot,
+            boot: uuid::Uuid::now_v7().to_string(),
+            file,
+            secrets,
+            log_seals,
+            logs,
+        })
     }
 
     /// Works until `stop`, then drains.
@@ -106,10 +117,10 @@ impl Worker {
     /// # Errors
     /// [`Fenced`].
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { flow, client, slot, boot, file, secrets, logs } = self;
+        let Self { flow, client, slot, boot, file, secrets, log_seals, logs } = self;
         let ending = stop.child_token();
         let settled = Arc::new(AtomicU64::new(0));
-        let following = Following { flow: flow.clone(), file, secrets, settled: settled.clone() };
+        let following = Following { flow: flow.clone(), file, secrets, log_seals, settled: settled.clone() };
         let follow = tokio::spawn(following.run(client.clone(), slot.clone(), ending.clone()));
         let drained = CancellationToken::new();
         let lines = tokio::spawn(logs.send(client.clone(), slot.clone(), drained.clone()));
@@ -146,6 +157,8 @@ struct Following {
     flow: Arc<Flow>,
     file: AssignmentFile,
     secrets: WorkerSecrets,
+    /// Whether the log seals what it keeps, so that pipelines need not.
+    log_seals: bool,
     /// [`WorkerReport::settled`].
     settled: Arc<AtomicU64>,
 }
@@ -158,7 +171,7 @@ impl Following {
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                asked = ask(&client, &slot, known.as_deref(), &self.secrets) => asked,
+                asked = ask(&client, &slot, known.as_deref(), (&self.secrets, self.log_seals)) => asked,
             };
             match asked {
                 Ok(answer) => {
@@ -228,15 +241,18 @@ impl Following {
     }
 }
 
-/// The next assignment with its tag, once the secrets are here that it needs.
+/// The next assignment with its tag, once the secrets and keys are here that it needs.
 async fn ask(
     client: &Client,
     slot: &str,
     known: Option<&str>,
-    secrets: &WorkerSecrets,
+    (secrets, log_seals): (&WorkerSecrets, bool),
 ) -> anyhow::Result<Option<(String, Assignment)>> {
-    let answer = client.assignment(slot, known, ASSIGNMENT_WAIT).await?;
-    if let Some((_, assignment)) = &answer {
+    let mut answer = client.assignment(slot, known, ASSIGNMENT_WAIT).await?;
+    if let Some((_, assignment)) = &mut answer {
+        if log_seals {
+            assignment.pipelines.iter_mut().for_each(|pipeline| pipeline.key_version = 0);
+        }
         secrets.follow(assignment).await?;
     }
     Ok(answer)

@@ -1,4 +1,5 @@
-//! The secrets of the pipelines that this worker runs: fetched from control, and kept on its disk in an envelope under its master key.
+//! The secrets of the pipelines that this worker runs, and the keys that seal what they leave in the log: fetched from control, and kept on its
+//! disk in an envelope under its master key.
 //!
 //! A worker that starts while control is away must run what it ran before, so its last assignment is a file, and so are the secrets of
 //! that. They are fetched before an assignment that names new ones is taken over; where control goes away in between, the worker goes on
@@ -12,7 +13,8 @@ use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::secret::{Lent, Secrets};
 use bulkhead_flow::SecretSource;
-use bulkhead_vault::{Place, Vault};
+use bulkhead_vault::{PipelineKeys, Place, Vault};
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ use zeroize::Zeroizing;
 
 /// What the envelope is, beside its slot.
 const KIND: &str = "worker-secrets";
+/// Pipelines whose secrets are fetched at a time: a worker's first assignment may name thousands.
+const FETCHES: usize = 16;
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Clone)]
@@ -64,19 +68,28 @@ impl WorkerSecrets {
     /// # Errors
     /// Where control does not answer. That it refuses one pipeline's is no error here: that pipeline will say so.
     pub(crate) async fn follow(&self, assignment: &Assignment) -> anyhow::Result<()> {
+        let lacking: Vec<_> = assignment.pipelines.iter().filter(|pipeline| self.lacks(pipeline)).collect();
+        let fetch = |pipeline: &PipelineAssignment| {
+            let (client, key) = (self.0.client.clone(), pipeline.key.clone());
+            async move {
+                let lent = client.secrets(&key).await;
+                (key, lent)
+            }
+        };
+        let mut fetched = futures::stream::iter(lacking.into_iter().map(fetch)).buffer_unordered(FETCHES);
         let mut changed = false;
-        for pipeline in assignment.pipelines.iter().filter(|pipeline| self.lacks(pipeline)) {
-            match self.0.client.secrets(&pipeline.key).await {
+        while let Some((key, lent)) = fetched.next().await {
+            match lent {
                 Ok(lent) => {
                     changed = true;
-                    self.0.known.lock().insert(pipeline.key.clone(), lent);
+                    self.0.known.lock().insert(key, lent);
                 }
-                Err(error) if error.is::<Refused>() => refused(&pipeline.key, &error),
+                Err(error) if error.is::<Refused>() => refused(&key, &error),
                 Err(error) => return Err(error),
             }
         }
         let needs: BTreeMap<_, _> =
-            assignment.pipelines.iter().map(|pipeline| (&pipeline.key, !pipeline.secrets.is_empty())).collect();
+            assignment.pipelines.iter().map(|pipeline| (&pipeline.key, needs(pipeline))).collect();
         self.0.known.lock().retain(|key, _| {
             let needed = needs.get(key) == Some(&true);
             changed |= !needed;
@@ -89,10 +102,29 @@ impl WorkerSecrets {
     }
 
     fn lacks(&self, pipeline: &PipelineAssignment) -> bool {
-        !pipeline.secrets.is_empty()
+        needs(pipeline)
             && self.0.known.lock().get(&pipeline.key).is_none_or(|lent| {
-                !pipeline.secrets.iter().all(|(name, stamp)| lent.secrets.get(name).is_some_and(|s| s.stamp == *stamp))
+                let newest = lent.keys.as_ref().and_then(|keys| keys.versions.keys().next_back());
+                newest.copied().unwrap_or(0) < pipeline.key_version
+                    || !pipeline
+                        .secrets
+                        .iter()
+                        .all(|(name, stamp)| lent.secrets.get(name).is_some_and(|s| s.stamp == *stamp))
             })
+    }
+
+    /// Asks control for what is lacking of a pipeline that starts.
+    async fn fetch_lacking(&self, assignment: &PipelineAssignment) {
+        if self.lacks(assignment) {
+            match self.0.client.secrets(&assignment.key).await {
+                Ok(lent) => {
+                    self.0.known.lock().insert(assignment.key.clone(), lent);
+                    self.remember().await;
+                }
+                // With what it had before, if it had something: control may be away for long.
+                Err(error) => refused(&assignment.key, &error),
+            }
+        }
     }
 
     /// Writes what is known, as well as it can: a worker that cannot write goes on.
@@ -143,6 +175,11 @@ fn remembered(
     Ok(all.into_iter().collect())
 }
 
+/// Whether there is anything to fetch for a pipeline.
+fn needs(pipeline: &PipelineAssignment) -> bool {
+    !pipeline.secrets.is_empty() || pipeline.key_version > 0
+}
+
 fn refused(key: &PipelineKey, error: &anyhow::Error) {
     let PipelineKey { tenant, project, pipeline } = key;
     tracing::error!(%tenant, %project, %pipeline, error = format!("{error:#}"), "control did not give a pipeline its secrets");
@@ -152,20 +189,24 @@ impl SecretSource for WorkerSecrets {
     fn fetch(&self, assignment: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Secrets, HostFault>> {
         let secrets = self.clone();
         Box::pin(async move {
-            let key = &assignment.key;
-            if secrets.lacks(&assignment) {
-                match secrets.0.client.secrets(key).await {
-                    Ok(lent) => {
-                        secrets.0.known.lock().insert(key.clone(), lent);
-                        secrets.remember().await;
-                    }
-                    // With what it had before, if it had something: control may be away for long.
-                    Err(error) => refused(key, &error),
-                }
-            }
-            secrets.values(key).ok_or_else(|| {
+            secrets.fetch_lacking(&assignment).await;
+            secrets.values(&assignment.key).ok_or_else(|| {
                 HostFault::new(Code::SecretUnavailable, "control does not give the secrets of this pipeline")
             })
+        })
+    }
+
+    fn keys(&self, assignment: Arc<PipelineAssignment>) -> BoxFuture<'static, Result<Arc<PipelineKeys>, HostFault>> {
+        let secrets = self.clone();
+        Box::pin(async move {
+            secrets.fetch_lacking(&assignment).await;
+            let known = secrets.0.known.lock();
+            let lent = known.get(&assignment.key).and_then(|lent| lent.keys.as_ref());
+            let lent = lent.ok_or_else(|| {
+                HostFault::new(Code::SecretUnavailable, "control does not give the keys of this pipeline")
+            })?;
+            let keys = PipelineKeys::lent(&assignment.key, lent);
+            keys.map(Arc::new).map_err(|error| HostFault::new(error.code, error.message))
         })
     }
 }

@@ -37,6 +37,7 @@ fn assigned(stamp: &str) -> PipelineAssignment {
         paused: false,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::from([("token".parse().unwrap(), stamp.to_owned())]),
+        key_version: 0,
     }
 }
 
@@ -52,7 +53,7 @@ async fn what_was_fetched_is_there_after_a_restart_without_control_and_sealed_me
     let first = open(&vault, "pool-0");
     assert_eq!(fetched(&first, "1").await.unwrap_err().code, Code::SecretUnavailable, "it never had it");
     let lent = LentSecret { stamp: "1".to_owned(), value: SecretValue::new(VALUE.to_vec()) };
-    let lent = Lent { secrets: BTreeMap::from([("token".parse().unwrap(), lent)]) };
+    let lent = Lent { secrets: BTreeMap::from([("token".parse().unwrap(), lent)]), keys: None };
     first.0.known.lock().insert(assigned("1").key, lent);
     first.remember().await;
     drop(first);
@@ -82,10 +83,34 @@ async fn an_assignment_whose_new_secrets_cannot_be_fetched_is_not_taken_over_and
     let assignment = Assignment { generation: 1, pipelines: vec![assigned("1")], ..Assignment::default() };
     assert!(secrets.follow(&assignment).await.is_err());
     let lent = LentSecret { stamp: "1".to_owned(), value: SecretValue::new(VALUE.to_vec()) };
-    let lent = Lent { secrets: BTreeMap::from([("token".parse().unwrap(), lent)]) };
+    let lent = Lent { secrets: BTreeMap::from([("token".parse().unwrap(), lent)]), keys: None };
     secrets.0.known.lock().insert(assigned("1").key, lent);
     secrets.follow(&assignment).await.unwrap();
     secrets.follow(&Assignment { generation: 2, ..Assignment::default() }).await.unwrap();
     let again = WorkerSecrets::open(away(), vault, folder.path(), "pool-0").unwrap();
     assert!(again.0.known.lock().is_empty() && secrets.0.known.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_whose_control_is_away_has_the_keys_that_it_had_and_waits_for_those_that_it_never_had() {
+    let (folder, vault) = (tempfile::tempdir().unwrap(), vault());
+    let open = |slot| WorkerSecrets::open(away(), vault.clone(), folder.path(), slot).unwrap();
+    let sealed = |version| PipelineAssignment { key_version: version, secrets: BTreeMap::new(), ..assigned("1") };
+    let secrets = open("pool-0");
+    assert_eq!(secrets.keys(Arc::new(sealed(1))).await.unwrap_err().code, Code::SecretUnavailable);
+    let wrapped = vault.new_key(&sealed(1).key.tenant, 1).unwrap();
+    let theirs = vault.open(&sealed(1).key.tenant, vec![wrapped]).unwrap().of_pipeline(&sealed(1).key);
+    let lent = Lent { secrets: BTreeMap::new(), keys: Some(theirs.lend()) };
+    secrets.0.known.lock().insert(sealed(1).key, lent);
+    let assignment = |version| Assignment { pipelines: vec![sealed(version)], ..Assignment::default() };
+    secrets.follow(&assignment(1)).await.unwrap();
+    secrets.remember().await;
+    assert!(secrets.follow(&assignment(2)).await.is_err(), "a rotation that it cannot follow is not taken over");
+    drop(secrets);
+    let again = open("pool-0");
+    let value = theirs.seal("state", &[], b"a change").unwrap();
+    let keys = again.keys(Arc::new(sealed(2))).await.unwrap();
+    assert_eq!(keys.open("state", &[], &value).unwrap().as_slice(), b"a change");
+    again.follow(&Assignment::default()).await.unwrap();
+    assert!(open("pool-0").keys(Arc::new(sealed(1))).await.is_err(), "kept for a pipeline that is not assigned");
 }

@@ -16,6 +16,7 @@
 
 use super::App;
 use super::extract::Params;
+use super::opened::opened;
 use super::records::show;
 use crate::audit::line::Chain;
 use crate::policy::Permit;
@@ -224,6 +225,8 @@ impl Export {
                 let from = Start::Offset(next);
                 let read = self.app.topics().read(self.permit.scope(), name, partition, from, &RECORDS).await?;
                 let (batch, further) = read;
+                let (store, scope) = (self.permit.store(), self.permit.scope());
+                let batch = opened(&self.app, store, scope, name, batch).await?;
                 for i in (0..batch.len()).filter(|i| batch.offsets[*i] < end) {
                     let mut record = show(&batch, i, usize::MAX);
                     record.insert("kind".to_owned(), "record".into());

@@ -1,6 +1,8 @@
-//! The values of secrets, for a worker that runs a pipeline: only those that the pipeline's stages are granted.
+//! The values of secrets, for a worker that runs a pipeline: only those that the pipeline's stages are granted; and the keys that seal what
+//! the pipeline leaves in a log which does not seal what it keeps.
 //!
-//! Must never: be open to anybody but workers, or give a secret that the running revision does not name.
+//! Must never: be open to anybody but workers, give a secret that the running revision does not name, or a key that opens anything of another
+//! pipeline.
 
 use super::App;
 use super::extract::Names;
@@ -9,6 +11,7 @@ use crate::policy::action::LendSecrets;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
+use bulkhead_core::assignment::PipelineKey;
 use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::secret::{Lent, LentSecret, SecretValue};
 use serde::Deserialize;
@@ -32,5 +35,7 @@ pub(super) async fn secrets(
         let value = SecretValue::new(std::mem::take(&mut *value));
         (name, LentSecret { stamp, value })
     });
-    Ok(Json(Lent { secrets: secrets.collect() }))
+    let keys = if row.spec.seals() { Some(store.tenant_keys(scope, app.vault()).await?) } else { None };
+    let key = PipelineKey { tenant: scope.tenant().clone(), project: at.project, pipeline: at.pipeline };
+    Ok(Json(Lent { secrets: secrets.collect(), keys: keys.map(|keys| keys.of_pipeline(&key).lend()) }))
 }

@@ -23,6 +23,7 @@ mod login;
 mod logs;
 mod modules;
 mod openapi;
+mod opened;
 mod pages;
 mod pipelines;
 mod projects;

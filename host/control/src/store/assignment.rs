@@ -4,14 +4,14 @@
 
 use super::database::Database;
 use super::homes::unless_own;
-use super::{Store, entries, stored, stored_json};
+use super::{Store, entries, keys, stored, stored_json};
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, Totals};
 use bulkhead_core::manifest::{PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::TenantScope;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Sums of the columns of `totals`, as SQL gives them.
@@ -71,6 +71,7 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let stamps = entries::stamps(&mut tx).await?;
+        let versions = keys::versions(&mut tx, whose).await?;
         drop(tx);
 
         let mut initialised = Initialised::new();
@@ -78,8 +79,10 @@ impl Store {
             let topics = initialised.entry(key(&tenant, &project, &pipeline)?).or_default();
             topics.entry(stored(&topic)?).or_default().insert(partition);
         }
-        let pipelines =
-            rows.into_iter().map(|row| told(row, &mut initialised, &stamps)).collect::<Result<_, Problem>>()?;
+        let pipelines = rows
+            .into_iter()
+            .map(|row| told(row, &mut initialised, &stamps, &versions))
+            .collect::<Result<_, Problem>>()?;
         Ok((generation.cast_unsigned(), pipelines))
     }
 
@@ -113,7 +116,12 @@ impl Store {
     }
 }
 
-fn told(row: Told, initialised: &mut Initialised, stamps: &entries::Stamps) -> Result<PipelineAssignment, Problem> {
+fn told(
+    row: Told,
+    initialised: &mut Initialised,
+    stamps: &entries::Stamps,
+    versions: &HashMap<String, u32>,
+) -> Result<PipelineAssignment, Problem> {
     let (tenant, project, pipeline, revision, spec, paused, incarnation, start_at, starts, starting_over) = row;
     let key = key(&tenant, &project, &pipeline)?;
     let mut spec: PipelineSpec = stored_json(&spec)?;
@@ -124,6 +132,8 @@ fn told(row: Told, initialised: &mut Initialised, stamps: &entries::Stamps) -> R
     Ok(PipelineAssignment {
         initialised: initialised.remove(&key).unwrap_or_default(),
         secrets: stamps.of(&key, &spec),
+        // A tenant without a key gets its first when a worker asks for it.
+        key_version: if spec.seals() { versions.get(&tenant).copied().unwrap_or(1) } else { 0 },
         key,
         incarnation,
         starts: starts.cast_unsigned(),

@@ -10,6 +10,7 @@ use crate::sealing;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
 use bulkhead_vault::{TenantKeys, Vault, WrappedKey};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A key of a tenant, as its admins may see it.
@@ -78,9 +79,20 @@ impl Store {
         let after = open(&mut tx, scope.tenant(), vault).await?;
         entries::reseal(&mut tx, scope, &before, &after).await?;
         let rows = listed(&mut tx, scope).await?;
-        tx.commit().await?;
+        // Workers seal under it, too.
+        self.commit_raised(tx).await?;
         vault.hold(after);
         Ok(rows)
+    }
+
+    /// A tenant's keys, opened; `None` where there is none yet, and nothing that is sealed.
+    pub(crate) async fn tenant_keys_if_any(
+        &self,
+        scope: &TenantScope,
+        vault: &Arc<Vault>,
+    ) -> Result<Option<TenantKeys>, Problem> {
+        let mut tx = self.reading(scope).await?;
+        open_if_any(&mut tx, scope, vault).await
     }
 
     /// Removes a tenant's keys: whatever was sealed under them is noise from then on, wherever copies of it are. For the tenant's deletion.
@@ -152,6 +164,16 @@ pub(super) async fn open_if_any(
         wrapped if wrapped.is_empty() => Ok(None),
         wrapped => sealing::open(vault, scope.tenant(), wrapped).await.map(Some),
     }
+}
+
+/// The newest version of each tenant's key, or of one's that is named, for the assignment.
+pub(super) async fn versions(tx: &mut Tx, whose: &str) -> Result<HashMap<String, u32>, Problem> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT tenant, MAX(version) FROM tenant_keys WHERE ($1 = '' OR tenant = $1) GROUP BY tenant")
+            .bind(whose)
+            .fetch_all(&mut **tx)
+            .await?;
+    rows.into_iter().map(|(tenant, version)| Ok((tenant, number(version)?))).collect()
 }
 
 async fn wrapped(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<WrappedKey>, Problem> {

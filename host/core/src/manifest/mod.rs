@@ -38,6 +38,10 @@ pub struct PipelineSpec<M = ModuleDigest> {
     pub stages: Vec<StageSpec<M>>,
     /// Where records go that a stage could not handle.
     pub dead_letter: TopicName,
+    /// Whether they are sealed under the tenant's key where the log does not seal what it keeps. A manifest's default is that they are; of
+    /// a pipeline that was applied before there was this choice, they stay as its readers know them until it is applied again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead_letter_sealed: bool,
     /// How records are grouped.
     pub batch: BatchLimits,
 }
@@ -247,6 +251,11 @@ impl<M> PipelineSpec<M> {
         missing.collect()
     }
 
+    /// Whether any of what it leaves in the log is to be sealed.
+    pub fn seals(&self) -> bool {
+        self.dead_letter_sealed || self.has_state()
+    }
+
     /// Whether any stage is granted state.
     pub fn has_state(&self) -> bool {
         self.stages.iter().any(|stage| stage.state.is_some())
@@ -326,8 +335,8 @@ impl PipelineSpec<ModuleRef> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let PipelineSpec { name, inputs, dead_letter, batch, .. } = self;
-        Ok(PipelineSpec { name, inputs, stages, dead_letter, batch })
+        let PipelineSpec { name, inputs, dead_letter, dead_letter_sealed, batch, .. } = self;
+        Ok(PipelineSpec { name, inputs, stages, dead_letter, dead_letter_sealed, batch })
     }
 }
 
@@ -410,7 +419,8 @@ impl Check {
             linger_ms: self.limit("batch.lingerMs".into(), raw.batch.linger_ms, or.linger_ms, max.linger_ms),
         };
         let (inputs, stages) = graph::build(self, raw.inputs, raw.stages)?;
-        Some(PipelineSpec { name: name?, inputs, stages, dead_letter: dead_letter?, batch })
+        let dead_letter_sealed = raw.dead_letter.sealed.unwrap_or(true);
+        Some(PipelineSpec { name: name?, inputs, stages, dead_letter: dead_letter?, dead_letter_sealed, batch })
     }
 
     fn start(&mut self, field: String, raw: Option<raw::RawStart>) -> Start {

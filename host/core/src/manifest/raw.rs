@@ -14,15 +14,16 @@ pub(super) struct RawPipeline {
     pub(super) name: String,
     pub(super) inputs: Vec<RawInput>,
     pub(super) stages: Vec<RawStage>,
-    pub(super) dead_letter: RawTopic,
+    pub(super) dead_letter: RawDeadLetter,
     #[serde(default)]
     pub(super) batch: RawBatch,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct RawTopic {
+pub(super) struct RawDeadLetter {
     pub(super) topic: String,
+    pub(super) sealed: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

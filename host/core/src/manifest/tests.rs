@@ -38,6 +38,22 @@ fn stages_are_put_in_running_order_and_know_what_feeds_them() {
 }
 
 #[test]
+fn dead_letters_are_sealed_unless_the_manifest_says_otherwise_or_is_from_before_it_could() {
+    let spec = parse(GOOD).unwrap();
+    assert!(spec.dead_letter_sealed && spec.seals());
+    let plain = parse(&GOOD.replace("{topic: dead}", "{topic: dead, sealed: false}")).unwrap();
+    assert!(!plain.dead_letter_sealed && !plain.seals());
+    let stored = plain.resolve(|_| Some(ModuleDigest::of(b"m"))).unwrap();
+    let text = serde_json::to_string(&stored).unwrap();
+    assert!(!text.contains("sealed"), "{text}");
+    assert_eq!(
+        serde_json::from_str::<PipelineSpec>(&text).unwrap(),
+        stored,
+        "as one that was kept by an earlier version"
+    );
+}
+
+#[test]
 fn json_is_read_too() {
     let text = r#"{"apiVersion":"bulkhead/v1","kind":"Pipeline","name":"p","inputs":[{"topic":"a","start":{"offset":7}}],
         "stages":[{"name":"s","module":"m","outputs":{"out":{"topic":"b"}}}],"deadLetter":{"topic":"d"}}"#;

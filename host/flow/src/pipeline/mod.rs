@@ -95,8 +95,9 @@ impl Pipeline {
         let mut order = self.orders.current.lock();
         let now = &order.assignment;
         let told = |a: &PipelineAssignment| (a.revision, a.paused, a.starts);
-        // Secrets that changed need new instances, as a revision does.
-        let same = told(now) == told(&assignment) && now.spec == assignment.spec && now.secrets == assignment.secrets;
+        // Secrets and keys that changed need new instances, as a revision does.
+        let lent = now.secrets == assignment.secrets && now.key_version == assignment.key_version;
+        let same = told(now) == told(&assignment) && now.spec == assignment.spec && lent;
         order.assignment = Arc::new(assignment);
         if !same {
             order.number += 1;

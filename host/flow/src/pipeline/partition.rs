@@ -24,6 +24,7 @@ use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::scope::PhysicalTopic;
 use bulkhead_log::{Block, Fetched, Held, LogError, Source};
+use bulkhead_vault::PipelineKeys;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -39,6 +40,8 @@ pub(crate) struct Run {
     pub(crate) config: Arc<FlowConfig>,
     /// `None` where no stage has state.
     pub(crate) state: Option<StateTools>,
+    /// What dead letters are sealed with; `None` where they are left plain, or the log seals what it keeps.
+    pub(crate) seal: Option<Arc<PipelineKeys>>,
     /// By stage: the grants whose use is counted.
     pub(crate) uses: Vec<StageUses>,
 }
@@ -440,8 +443,10 @@ impl Partition {
                 stage: stage.name.as_str(),
                 module: &stage.digest,
                 topic: &assignment.spec.inputs[usize::from(self.source.topic)].topic,
+                seal: self.run.seal.as_deref().map(|keys| (keys, &assignment.spec.dead_letter)),
             };
-            dead_letter::push(&mut outputs, batch, *row, dead, &evidence, info.max_record_bytes);
+            dead_letter::push(&mut outputs, batch, *row, dead, &evidence, info.max_record_bytes)
+                .map_err(|error| LogError::new(error.code, error.message))?;
         }
         Ok(outputs)
     }

@@ -27,6 +27,7 @@ use bulkhead_core::scope::{PhysicalTopic, TenantScope};
 use bulkhead_core::secret::Secrets;
 use bulkhead_engine::StageConfig;
 use bulkhead_log::{Assigned, Event, Fetched, Keep, LogError, Reader, ReaderInput, ReaderSpec, Source, TopicSpec};
+use bulkhead_vault::PipelineKeys;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,7 +120,7 @@ impl SourceThread {
     /// Says why, and waits.
     fn failed(&self, order: &Order, error: &LogError, failures: u32) {
         let why = (error.code, public_message(error));
-        if matches!(error.code, Code::OffsetLost | Code::StateLost) {
+        if matches!(error.code, Code::OffsetLost | Code::StateLost | Code::StateBroken) {
             self.state.say(Phase::Failed, Some(why));
             self.orders.wait(order.number, None);
             return;
@@ -157,7 +158,8 @@ impl SourceThread {
         for topic in graph.targets().chain([&dead_letters]) {
             self.require(topic)?;
         }
-        let state = self.state_tools(&scope, assignment)?;
+        let keys = self.keys(assignment)?;
+        let state = self.state_tools(&scope, assignment, keys.as_ref())?;
         let sinks = SinkSpec::all(assignment);
         for sink in &sinks {
             self.make_sink_topics(sink, &inputs)?;
@@ -175,6 +177,7 @@ impl SourceThread {
             topics: self.tools.topics.clone(),
             config: self.tools.config.clone(),
             state,
+            seal: keys.filter(|_| spec.dead_letter_sealed),
             uses: StageUses::all(&self.state.uses, assignment.revision, spec),
         };
         self.state.say(Phase::Running, None);
@@ -219,6 +222,7 @@ impl SourceThread {
         &self,
         scope: &TenantScope,
         assignment: &PipelineAssignment,
+        keys: Option<&Arc<PipelineKeys>>,
     ) -> Result<Option<StateTools>, LogError> {
         if !assignment.spec.has_state() {
             return Ok(None);
@@ -228,7 +232,17 @@ impl SourceThread {
             Code::TopicGone => LogError::new(Code::StateLost, error.message),
             _ => error,
         })?;
-        Ok(Some(StateTools { log: self.tools.log.clone(), disks: self.tools.disks.of(scope.tenant()), topic }))
+        let (log, disks) = (self.tools.log.clone(), self.tools.disks.of(scope.tenant()));
+        Ok(Some(StateTools { log, disks, topic, keys: keys.cloned() }))
+    }
+
+    /// What seals that which the log does not.
+    fn keys(&self, assignment: &Arc<PipelineAssignment>) -> Result<Option<Arc<PipelineKeys>>, LogError> {
+        if assignment.key_version == 0 {
+            return Ok(None);
+        }
+        let keys = self.tools.runtime.block_on(self.tools.secrets.keys(assignment.clone()));
+        keys.map(Some).map_err(|fault| LogError::new(fault.code, fault.message))
     }
 
     fn require(&self, topic: &PhysicalTopic) -> Result<(), LogError> {
@@ -533,6 +547,13 @@ fn public_message(error: &LogError) -> String {
         }
         Code::StateLost => {
             "the topic that keeps the state of this pipeline is gone; delete the pipeline and apply it again with the start that you want"
+                .to_owned()
+        }
+        Code::StateKeyAway => {
+            "the state of this pipeline is sealed, and its worker has no key for it yet; it is being asked for".to_owned()
+        }
+        Code::StateBroken => {
+            "a change of this pipeline's state is not what was written; ask the operator, or delete the pipeline and apply it again"
                 .to_owned()
         }
         Code::LogUnavailable => "the log does not answer; it is being tried again".to_owned(),

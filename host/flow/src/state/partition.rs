@@ -2,7 +2,7 @@
 //!
 //! Must never: outlive the assignment.
 
-use super::changelog::{self, Restored};
+use super::changelog::{self, Restored, Store};
 use super::disk::Disks;
 use super::stage::StageState;
 use crate::pipeline::state::PipelineState;
@@ -12,6 +12,7 @@ use bulkhead_core::fault::HostFault;
 use bulkhead_core::manifest::PipelineSpec;
 use bulkhead_core::scope::PhysicalTopic;
 use bulkhead_log::{Block, Held, Log, LogError, Source};
+use bulkhead_vault::PipelineKeys;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +22,8 @@ pub(crate) struct StateTools {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) topic: PhysicalTopic,
+    /// `None` where the log seals what it keeps.
+    pub(crate) keys: Option<Arc<PipelineKeys>>,
 }
 
 /// How many entries each stage wrote, by its index.
@@ -28,8 +31,8 @@ pub(crate) type StageEntries = Vec<(usize, u64)>;
 
 /// See the module's documentation.
 pub(crate) struct PartitionState {
-    /// For each stage that has state, the prefix of its store and the store.
-    stages: Vec<Option<(Vec<u8>, Arc<StageState>)>>,
+    /// For each stage that has state, its store.
+    stages: Vec<Option<Arc<Store>>>,
     changes: Option<(StateTools, Arc<[Option<PhysicalTopic>]>)>,
     source: Source,
     pipeline: Arc<PipelineState>,
@@ -48,8 +51,8 @@ impl PartitionState {
         let input = &spec.inputs[usize::from(source.topic)].topic;
         let stages = spec.stages.iter().map(|stage| {
             let (tools, granted) = (tools?, stage.state?);
-            let prefix = changelog::prefix(&stage.name, input, source.partition);
-            Some((prefix, Arc::new(StageState::new(granted.max_bytes, tools.disks.clone()))))
+            let state = Arc::new(StageState::new(granted.max_bytes, tools.disks.clone()));
+            Some(Arc::new(Store::new(&stage.name, input, source.partition, state)))
         });
         let changes = tools.map(|tools| (tools.clone(), Arc::from([Some(tools.topic.clone())])));
         Self { stages: stages.collect(), changes, source, pipeline, told: 0 }
@@ -62,10 +65,10 @@ impl PartitionState {
 
     /// The store of a stage.
     pub(crate) fn of(&self, stage: usize) -> Option<&Arc<StageState>> {
-        self.stages[stage].as_ref().map(|(_, state)| state)
+        self.stages[stage].as_ref().map(|store| &store.state)
     }
 
-    fn stores(&self) -> impl Iterator<Item = &(Vec<u8>, Arc<StageState>)> {
+    fn stores(&self) -> impl Iterator<Item = &Arc<Store>> {
         self.stages.iter().flatten()
     }
 
@@ -85,7 +88,10 @@ impl PartitionState {
         let stop = Stop(Arc::default());
         let (partition, stopped) = (self.source.partition, stop.0.clone());
         let stores: Vec<_> = self.stores().cloned().collect();
-        let read = move || changelog::restore(tools.log.as_ref(), &tools.topic, partition, &stores, &stopped);
+        let read = move || {
+            let StateTools { log, topic, keys, .. } = &tools;
+            changelog::restore(log.as_ref(), topic, partition, &stores, keys.as_deref(), &stopped)
+        };
         let read = tokio::task::spawn_blocking(read).await;
         let restored = read.map_err(|_| LogError::new(Code::Internal, "restoring state panicked"))??;
         self.tell();
@@ -94,12 +100,12 @@ impl PartitionState {
 
     /// Forgets all writes since the last batch that was accepted.
     pub(crate) fn discard(&self) {
-        self.stores().for_each(|(_, state)| state.discard_batch());
+        self.stores().for_each(|store| store.state.discard_batch());
     }
 
     /// The topic and partition that the batch's changes go to; `None` where there are none.
     pub(crate) fn target(&self) -> Option<(&PhysicalTopic, i32)> {
-        let changed = self.stores().any(|(_, state)| state.has_changes());
+        let changed = self.stores().any(|store| store.state.has_changes());
         self.changes.as_ref().filter(|_| changed).map(|(tools, _)| (&tools.topic, self.source.partition))
     }
 
@@ -107,19 +113,21 @@ impl PartitionState {
     /// to the batches after it.
     ///
     /// # Errors
-    /// Where the local store fails: the assignment has to begin anew.
+    /// Where the local store fails, or nothing can be sealed: the assignment has to begin anew.
     pub(crate) fn accept(&mut self) -> Result<Option<(Held, StageEntries)>, HostFault> {
         if self.target().is_none() {
             return Ok(None);
         }
-        let Some((_, targets)) = &self.changes else { return Ok(None) };
+        let Some((tools, targets)) = &self.changes else { return Ok(None) };
         let (mut outputs, mut entries) = (Outputs::default(), Vec::new());
         for (stage, store) in self.stages.iter().enumerate() {
-            let Some((prefix, state)) = store else { continue };
-            state.accept(|writes| {
+            let Some(store) = store else { continue };
+            let mut pushed = Ok(());
+            store.state.accept(|writes| {
                 entries.push((stage, writes.entries.len() as u64));
-                changelog::push(&mut outputs, prefix, writes);
+                pushed = store.push(&mut outputs, writes, tools.keys.as_deref());
             })?;
+            pushed?;
         }
         let partition = self.source.partition;
         let batch = Arc::new(RecordBatch { partition, ..RecordBatch::default() });
@@ -129,7 +137,7 @@ impl PartitionState {
     }
 
     fn tell(&mut self) {
-        let bytes = self.stores().map(|(_, state)| state.bytes()).sum();
+        let bytes = self.stores().map(|store| store.state.bytes()).sum();
         self.pipeline.state_bytes(std::mem::replace(&mut self.told, bytes), bytes);
     }
 }

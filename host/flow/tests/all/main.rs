@@ -14,6 +14,7 @@ mod neighbours;
 mod pressure;
 mod records;
 mod retries;
+mod sealed;
 mod state;
 mod support;
 mod ticks;

@@ -8,11 +8,12 @@ use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::{self, Start};
 use bulkhead_core::name::{ModuleDigest, StageName, TenantId};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
-use bulkhead_core::secret::Secrets;
+use bulkhead_core::secret::{LentKey, LentKeys, SecretValue, Secrets};
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource, SecretSource};
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::{Keep, Log, TopicSpec};
+use bulkhead_vault::{KEY_BYTES, PipelineKeys};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
@@ -330,6 +331,20 @@ impl SecretSource for NoSecrets {
     ) -> Pin<Box<dyn Future<Output = Result<Secrets, HostFault>> + Send + 'static>> {
         Box::pin(std::future::ready(Ok(Secrets::new())))
     }
+
+    fn keys(
+        &self,
+        assignment: Arc<PipelineAssignment>,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<PipelineKeys>, HostFault>> + Send + 'static>> {
+        Box::pin(std::future::ready(Ok(Arc::new(keys(&assignment)))))
+    }
+}
+
+/// The keys of a pipeline, of all versions up to the one that its assignment says; the same in every process.
+pub(crate) fn keys(pipeline: &PipelineAssignment) -> PipelineKeys {
+    let lent = |byte: u8| LentKey { key: SecretValue::new(vec![byte; KEY_BYTES]) };
+    let versions = (1..=pipeline.key_version).map(|version| (version, lent(version as u8))).collect();
+    PipelineKeys::lent(&pipeline.key, &LentKeys { names: lent(0), versions }).unwrap()
 }
 
 /// A worker.
@@ -431,6 +446,7 @@ pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
         paused: false,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        key_version: 0,
     }
 }
 

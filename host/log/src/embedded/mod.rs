@@ -176,6 +176,10 @@ impl Log for EmbeddedLog {
         self.shared.store.consumers(prefix)
     }
 
+    fn seals(&self) -> bool {
+        self.shared.store.seals()
+    }
+
     fn scrub(&self) -> Result<&'static [&'static str], LogError> {
         scrub::scrub(&self.shared).map(|()| &[] as &[_])
     }

@@ -49,6 +49,11 @@ pub(super) struct TopicRow {
 }
 
 impl Store {
+    /// Whether records are sealed.
+    pub(super) fn seals(&self) -> bool {
+        self.blocks.0.is_some()
+    }
+
     pub(super) fn open(folder: &Path, blocks: Blocks) -> Result<Self, LogError> {
         let lock = schema::lock(folder)?;
         let conn = schema::open_writer(folder)?;

@@ -129,6 +129,10 @@ impl Log for KafkaLog {
         admin::groups(&self.shared.admin, prefix)
     }
 
+    fn seals(&self) -> bool {
+        false
+    }
+
     fn scrub(&self) -> Result<&'static [&'static str], LogError> {
         Ok(LEFT_TO_BROKERS)
     }

@@ -28,6 +28,7 @@ mod private;
 mod restarts;
 mod scenes;
 mod scratch;
+mod sealed;
 mod secrets;
 mod shared;
 mod shell;

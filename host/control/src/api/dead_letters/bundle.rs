@@ -2,7 +2,7 @@
 //!
 //! Must never: give a configuration as if it were the one that ran, where it is not known.
 
-use super::{Found, Which, find};
+use super::{Found, Which, find, refuse_sealed};
 use crate::api::App;
 use crate::api::extract::Names;
 use crate::policy::Permit;
@@ -25,6 +25,7 @@ pub(in crate::api) async fn bundle(
     State(app): State<App>,
 ) -> Result<Json<Bundle>, Problem> {
     let Found { row, batch, letter, own, .. } = find(&app, &permit, &at).await?;
+    refuse_sealed(&letter)?;
     let scope = permit.scope();
     let spec = as_it_ran(permit.store(), scope, &at.project, row, &letter).await?;
     let mut topic_limits = BTreeMap::new();

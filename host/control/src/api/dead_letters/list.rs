@@ -5,6 +5,7 @@
 use super::{InPipeline, LetterView, letter_of};
 use crate::api::App;
 use crate::api::extract::{self, Names, Params};
+use crate::api::opened::opened;
 use crate::policy::Permit;
 use crate::policy::action::ReadDeadLetters;
 use crate::problem::Problem;
@@ -61,6 +62,7 @@ pub(in crate::api) async fn list(
                 return Ok(page(&items, Some(LetterId { partition, offset: from - 1 })));
             }
             let (batch, next) = app.topics().read(scope, topic, partition, Start::Offset(from), &LIMITS).await?;
+            let batch = opened(&app, store, scope, topic, batch).await?;
             scanned += batch.len().max(1);
             let marks = store.letter_marks(scope, topic, partition, span(&batch, from)).await?;
             for i in 0..batch.len() {

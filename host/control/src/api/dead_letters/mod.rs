@@ -14,6 +14,7 @@ pub(super) use replay::{drop_letter, replay};
 
 use super::App;
 use super::extract::Names;
+use super::opened::opened;
 use super::records::line;
 use crate::policy::Permit;
 use crate::policy::action::{Action, ReadDeadLetters};
@@ -21,6 +22,7 @@ use crate::problem::Problem;
 use crate::store::{Mark, MarkState, PipelineRow};
 use axum::Json;
 use axum::extract::State;
+use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::dead_letter::{Coordinates, Letter, LetterId};
 use bulkhead_core::limits::BatchLimits;
@@ -73,6 +75,9 @@ struct LetterView {
     /// Of the record, in milliseconds since the epoch.
     timestamp: i64,
     state: &'static str,
+    /// There where it does not open: all that is known of it is here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sealed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +86,7 @@ struct LetterView {
 
 impl LetterView {
     fn new(id: LetterId, letter: Letter, timestamp: i64, mark: Option<&Mark>) -> Self {
-        let Letter { code, kind, reason, fuel, stage, module, pipeline, revision, source, .. } = letter;
+        let Letter { code, kind, reason, fuel, stage, module, pipeline, revision, source, sealed, .. } = letter;
         let state = mark.map_or("new", |mark| mark.state.as_str());
         let replayed_at = mark.map(|mark| format_rfc3339_ms(mark.at_ms));
         let replayed_by = mark.map(|mark| mark.subject.clone());
@@ -99,6 +104,7 @@ impl LetterView {
             source,
             timestamp,
             state,
+            sealed,
             replayed_at,
             replayed_by,
         }
@@ -139,6 +145,7 @@ async fn find<A: Action<Reach = TenantScope>>(app: &App, permit: &Permit<A>, at:
     if batch.offsets.first() != Some(&id.offset) {
         return Err(at.missing());
     }
+    let batch = opened(app, store, scope, topic, batch).await?;
     let (letter, own) = letter_of(&batch, 0, &at.project, &at.pipeline).ok_or_else(|| at.missing())?;
     let mark = store.letter_marks(scope, topic, id.partition, id.offset..=id.offset).await?.remove(&id.offset);
     if mark.as_ref().is_some_and(|mark| mark.state == MarkState::Dropped) {
@@ -147,12 +154,26 @@ async fn find<A: Action<Reach = TenantScope>>(app: &App, permit: &Permit<A>, at:
     Ok(Found { id, row, batch, letter, own, mark })
 }
 
+/// Refuses what needs the record of a letter that does not open.
+fn refuse_sealed(letter: &Letter) -> Result<(), Problem> {
+    if letter.sealed {
+        let Coordinates { topic, partition, offset } = &letter.source;
+        let detail = format!(
+            "this dead letter does not open: its key is gone, or it was changed; its record came from partition {partition} of `{topic}`, \
+             offset {offset}"
+        );
+        return Err(Problem::new(Code::LetterSealed, detail));
+    }
+    Ok(())
+}
+
 pub(super) async fn one(
     permit: Permit<ReadDeadLetters>,
     Names(at): Names<Which>,
     State(app): State<App>,
 ) -> Result<Json<Value>, Problem> {
     let Found { id, batch, letter, own, mark, .. } = find(&app, &permit, &at).await?;
+    refuse_sealed(&letter)?;
     let (backtrace, complete) = (letter.backtrace.clone(), letter.complete);
     let mut record: Map<String, Value> = line::show(&batch, 0, own);
     // Its place in the dead-letter topic is the id; that of the record is in `source`.

@@ -4,7 +4,7 @@
 //! topic pass over it, and the pipeline does not show the header to its stages.
 //! Must never: write a record twice for one request, or lose the mark of one that was written.
 
-use super::{Found, Which, find};
+use super::{Found, Which, find, refuse_sealed};
 use crate::api::App;
 use crate::api::extract::{Names, Params};
 use crate::policy::Permit;
@@ -37,6 +37,7 @@ pub(in crate::api) async fn replay(
     let found = find(&app, &permit, &at).await?;
     let (store, scope) = (permit.store(), permit.scope());
     let (id, source) = (found.id, &found.letter.source);
+    refuse_sealed(&found.letter)?;
     if !found.letter.complete {
         let detail =
             format!("parts of this record did not fit its dead-letter topic; produce it again from `{}`", source.topic);

@@ -5,6 +5,7 @@
 use super::{Which, line, stream};
 use crate::api::App;
 use crate::api::extract::{Names, Params};
+use crate::api::opened::opened;
 use crate::api::sse;
 use crate::api::topics::missing;
 use crate::policy::Permit;
@@ -98,6 +99,7 @@ pub(in crate::api) async fn read(
         tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     };
+    let batch = opened(&app, permit.store(), permit.scope(), &at.topic, batch).await?;
     let records: Vec<_> = (0..batch.len()).map(|i| line::show(&batch, i, usize::MAX)).collect();
     Ok(Json(json!({"partition": partition, "records": records, "next": next})).into_response())
 }

@@ -5,6 +5,7 @@
 
 use super::line;
 use crate::api::App;
+use crate::api::opened::opened;
 use crate::api::sse::{Events, event};
 use crate::api::topics::missing;
 use crate::port::TopicDescription;
@@ -96,7 +97,7 @@ impl Tail {
 }
 
 impl Events for Tail {
-    async fn next(&mut self, _: &Store) -> Result<Option<String>, Problem> {
+    async fn next(&mut self, store: &Store) -> Result<Option<String>, Problem> {
         if !std::mem::replace(&mut self.told, true) {
             // An id without data is kept by the reader and shown to nobody.
             let mut text = String::new();
@@ -121,6 +122,7 @@ impl Events for Tail {
             }
             let read = self.app.topics().read(&self.scope, &self.topic, partition, Start::Offset(from), &LIMITS);
             let (batch, next) = read.await?;
+            let batch = opened(&self.app, store, &self.scope, &self.topic, batch).await?;
             let text = self.events(place, &batch, next);
             if !text.is_empty() {
                 self.turn = place + 1;
