@@ -4,8 +4,10 @@
 //! the last: a database's journal keeps what was deleted for as long as others write to it, and nothing of a tenant that is gone
 //! may stay in the journal of those that remain. Nothing is ever synchronised to the disk, for nothing is ever read after a restart. (fjall, against redb: restoring millions of keys in no
 //! order costs a tree of pages a page each, and a log-structured one little; and its memory is bounded by two numbers.)
+//! What is in it is sealed under keys that are nowhere but in this process's memory: [`super::ranges`].
 //! Must never: open what an earlier process left, or put two tenants into one file.
 
+use super::ranges::DiskStore;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::name::TenantId;
@@ -40,15 +42,9 @@ pub(crate) struct Disks {
 }
 
 /// The open database. The folder goes after it.
-struct Disk {
+pub(super) struct Disk {
     database: Database,
     _folder: tempfile::TempDir,
-}
-
-/// One store.
-pub(crate) struct DiskStore {
-    disk: Arc<Disk>,
-    keyspace: Keyspace,
 }
 
 /// A failure of the disk.
@@ -93,7 +89,7 @@ impl Disks {
         let name = format!("store-{}", self.next.fetch_add(1, Ordering::Relaxed));
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let keyspace = disk.database.keyspace(&name, options).map_err(failed)?;
-        Ok(DiskStore { disk, keyspace })
+        DiskStore::new(disk, keyspace)
     }
 
     fn disk(&self) -> Result<Arc<Disk>, HostFault> {
@@ -119,34 +115,11 @@ impl Disks {
     }
 }
 
-impl DiskStore {
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostFault> {
-        Ok(self.keyspace.get(key).map_err(failed)?.map(|value| value.to_vec()))
-    }
-
-    pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<usize>, HostFault> {
-        Ok(self.keyspace.size_of(key).map_err(failed)?.map(|bytes| bytes as usize))
-    }
-
-    pub(crate) fn put(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), HostFault> {
-        match value {
-            Some(value) => self.keyspace.insert(key, value),
-            None => self.keyspace.remove(key),
-        }
-        .map_err(failed)
-    }
-
-    /// Entries from `start` on, in the order of their keys.
-    pub(crate) fn from(&self, start: &[u8]) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), HostFault>> + use<> {
-        let entry = |(key, value): fjall::KvPair| (key.to_vec(), value.to_vec());
-        self.keyspace.range(start.to_vec()..).map(move |guard| guard.into_inner().map(entry).map_err(failed))
-    }
-}
-
-impl Drop for DiskStore {
-    fn drop(&mut self) {
+impl Disk {
+    /// Removes a store that is no longer used.
+    pub(super) fn forget(&self, store: &Keyspace) {
         // What stays goes with the folder.
-        if let Err(error) = self.disk.database.delete_keyspace(self.keyspace.clone()) {
+        if let Err(error) = self.database.delete_keyspace(store.clone()) {
             tracing::warn!(%error, "the files of a state store stay until the last of its tenant's goes");
         }
     }
@@ -168,7 +141,7 @@ mod tests {
         let worker = WorkerDisks::new(Some(folder.clone()));
         assert_eq!(databases(&folder), 0);
         let [acme, globex] = ["acme", "globex"].map(|name| worker.of(&name.parse().unwrap()));
-        let (one, two, other) = (acme.store().unwrap(), acme.store().unwrap(), globex.store().unwrap());
+        let (mut one, two, mut other) = (acme.store().unwrap(), acme.store().unwrap(), globex.store().unwrap());
         one.put(b"k", Some(b"of acme")).unwrap();
         other.put(b"k", Some(b"of globex")).unwrap();
         assert_eq!(two.get(b"k").unwrap(), None, "a store is its own");

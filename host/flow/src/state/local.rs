@@ -1,9 +1,10 @@
-//! The local view of one store: in memory while it is small, on disk from then on.
+//! The local view of one store: in memory while it is small, on disk from then on, sealed there.
 //!
 //! Must never: keep a large store in memory.
 
-use super::disk::{DiskStore, Disks};
+use super::disk::Disks;
 use super::entry_bytes;
+use super::ranges::DiskStore;
 use bulkhead_core::fault::HostFault;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -106,7 +107,7 @@ impl Local {
         if let Place::Memory(entries) = &mut self.place
             && self.bytes > MEMORY_BYTES_MAX
         {
-            let store = self.disks.store()?;
+            let mut store = self.disks.store()?;
             for (key, value) in std::mem::take(entries) {
                 store.put(&key, Some(&value))?;
             }

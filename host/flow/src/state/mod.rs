@@ -22,6 +22,7 @@ pub(crate) mod changelog;
 pub(crate) mod disk;
 mod local;
 pub(crate) mod partition;
+mod ranges;
 pub(crate) mod stage;
 
 use bulkhead_core::limits::STATE_ENTRY_BYTES;
