@@ -1,4 +1,4 @@
-//! The table of limits in `host/README.md` is made of `host/core/src/limits.rs`, and cannot drift from it.
+//! The tables of limits in `host/README.md` are made of `host/core/src/limits.rs` and `tenant_limits.rs`, and cannot drift from them.
 //!
 //! `BULKHEAD_BLESS=1 cargo test -p bulkhead-architecture limits` writes it anew.
 //! Must never: know a limit by name; a new one appears by itself.
@@ -8,6 +8,8 @@ use std::path::Path;
 
 const BEGIN: &str = "<!-- limits: made by tests/architecture/limits.rs -->\n";
 const END: &str = "<!-- end of limits -->\n";
+const TENANT_BEGIN: &str = "<!-- limits of tenants: made by tests/architecture/limits.rs -->\n";
+const TENANT_END: &str = "<!-- end of limits of tenants -->\n";
 /// What a manifest calls the fields of each struct.
 const STRUCTS: [(&str, &str); 3] = [("StageLimits", "limits."), ("BatchLimits", "batch."), ("RollLimits", "roll.")];
 
@@ -24,6 +26,8 @@ fn value(text: &str) -> u64 {
     let factor = |word: &str| match word.trim() {
         "KIB" => 1024,
         "MIB" => 1024 * 1024,
+        "GIB" => 1024 * 1024 * 1024,
+        "UNBOUNDED" => 1_000_000_000_000_000_000,
         number => number.replace('_', "").parse().unwrap_or_else(|_| panic!("`{number}` in `{text}` is no number")),
     };
     text.split(" as ").next().unwrap_or_default().split('*').map(factor).product()
@@ -97,6 +101,7 @@ fn constant(line: &str) -> Option<(&str, &str)> {
 fn shown(number: u64, name: &str) -> String {
     let is_bytes = name.to_lowercase().contains("bytes");
     match number {
+        n if is_bytes && n >= 1 << 30 && n.is_multiple_of(1 << 30) => format!("{} GiB", n >> 30),
         n if is_bytes && n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
         n if is_bytes && n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
         n => {
@@ -118,23 +123,55 @@ fn table(source: &str) -> String {
     table
 }
 
-#[test]
-fn the_readme_has_every_limit_as_it_is() {
-    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host");
-    let source = std::fs::read_to_string(host.join("core/src/limits.rs")).expect("there are limits");
-    let path = host.join("README.md");
+/// The limits of tenants: `name = "limitName", Unit, default, least, most;` below what is said of it.
+fn tenant_table(source: &str) -> String {
+    let mut table =
+        String::from("| limit | unit | default | at least | at most | what it is |\n|---|---|--:|--:|--:|---|\n");
+    let mut doc = String::new();
+    let rows = source.split_once("\ntenant_limits! {\n").expect("there is a table of tenants' limits").1;
+    for line in rows.split_once("\n}\n").expect("it ends").0.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            doc = format!("{doc} {text}").trim().to_owned();
+            continue;
+        }
+        let cells: Vec<&str> = line.trim_end_matches(';').split(", ").collect();
+        let [name, unit, default, min, max] = cells[..] else { panic!("`{line}` is no row") };
+        let name = name.split('"').nth(1).expect("a name in quotes");
+        let [default, min, max] = [default, min, max].map(|number| shown(value(number), name));
+        let unit = unit_shown(source, unit);
+        table += &format!("| `{name}` | {unit} | {default} | {min} | {max} | {} |\n", std::mem::take(&mut doc));
+    }
+    table
+}
+
+/// What a unit is called in answers.
+fn unit_shown<'a>(source: &'a str, unit: &str) -> &'a str {
+    let arm = format!("Self::{unit} => \"");
+    source.split_once(&arm).and_then(|(_, rest)| rest.split('"').next()).unwrap_or_else(|| panic!("no unit `{unit}`"))
+}
+
+/// Compares a table of the map, or writes it anew where that is asked for.
+fn compare((begin, end): (&str, &str), wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/README.md");
     let readme = std::fs::read_to_string(&path).expect("the host has a map");
-    let (before, rest) = readme.split_once(BEGIN).expect("the map has a table of limits");
-    let (found, after) = rest.split_once(END).expect("the table ends");
-    let wanted = table(&source);
+    let (before, rest) = readme.split_once(begin).expect("the map has a table of limits");
+    let (found, after) = rest.split_once(end).expect("the table ends");
     if std::env::var_os("BULKHEAD_BLESS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).expect("the map can be written");
+        std::fs::write(&path, format!("{before}{begin}{wanted}{end}{after}")).expect("the map can be written");
     } else {
         assert!(
             found == wanted,
-            "host/README.md has other limits than limits.rs: run this test with BULKHEAD_BLESS=1\n{wanted}"
+            "host/README.md has other limits than the source: run this test with BULKHEAD_BLESS=1\n{wanted}"
         );
     }
+}
+
+#[test]
+fn the_readme_has_every_limit_as_it_is() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/core/src");
+    let source = |file: &str| std::fs::read_to_string(core.join(file)).expect("there are limits");
+    compare((BEGIN, END), &table(&source("limits.rs")));
+    compare((TENANT_BEGIN, TENANT_END), &tenant_table(&source("tenant_limits.rs")));
 }
 
 #[test]

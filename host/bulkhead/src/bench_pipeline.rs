@@ -110,9 +110,10 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
         revision: 1,
         spec,
         paused: false,
+        held: None,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
         key_version: 0,
     };
-    Ok(Assignment { generation: 1, pipelines: vec![pipeline], erasures: 0 })
+    Ok(Assignment { generation: 1, pipelines: vec![pipeline], ..Assignment::default() })
 }

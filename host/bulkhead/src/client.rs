@@ -3,7 +3,7 @@
 //! Must never: follow a redirect with a token in hand, or put a token into an error.
 
 use anyhow::Context;
-use bulkhead_core::assignment::{Assignment, PipelineKey, WorkerReport};
+use bulkhead_core::assignment::{Assignment, PipelineKey, ReportAnswer, WorkerReport};
 use bulkhead_core::log_line::WorkerLines;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::secret::Lent;
@@ -100,9 +100,10 @@ impl Client {
     }
 
     /// Tells control how this worker fares.
-    pub(crate) async fn report(&self, report: &WorkerReport) -> anyhow::Result<()> {
-        accepted(self.request(Method::POST, "/internal/v1/report")?.json(report).send().await?).await?;
-        Ok(())
+    pub(crate) async fn report(&self, report: &WorkerReport) -> anyhow::Result<ReportAnswer> {
+        let answer = accepted(self.request(Method::POST, "/internal/v1/report")?.json(report).send().await?).await?;
+        let answer = answer.bytes().await?;
+        Ok(if answer.is_empty() { ReportAnswer::default() } else { serde_json::from_slice(&answer)? })
     }
 
     /// Hands over lines of stages.

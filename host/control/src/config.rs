@@ -8,6 +8,7 @@ use crate::rates::Rate;
 use crate::store::MetadataPlacement;
 use crate::token::OidcConfig;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
+use bulkhead_core::tenant_limits::TenantLimits;
 use bulkhead_vault::MasterKeySource;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,9 +46,9 @@ pub struct ControlConfig {
     pub token_life: Duration,
     /// Bytes of one uploaded module at most. Default [`MODULE_BYTES_MAX`].
     pub module_bytes_max: u64,
-    /// What a tenant of the plan `standard` may keep.
-    pub quotas: Quotas,
-    /// The other plans.
+    /// What a tenant of the plan `standard` may, until that is changed over the API.
+    pub quotas: TenantLimits,
+    /// The other plans, likewise.
     pub plans: Plans,
     /// Uploads of one tenant under way at the same time: each holds a file and up to 10 MiB of buffers. Default 4.
     pub uploads_per_tenant_max: usize,
@@ -83,74 +84,7 @@ pub struct ControlConfig {
     pub trusted_proxies: Vec<Network>,
 }
 
-/// What one tenant may keep; stops one tenant's metadata from becoming everybody's.
-#[derive(Debug, Clone, Copy, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Quotas {
-    /// Modules. Default 1,000.
-    pub modules: u64,
-    /// Bytes of all modules. Default 8 GiB.
-    pub module_bytes: u64,
-    /// Projects. Default 1,000.
-    pub projects: u64,
-    /// Pipelines. Default 1,000.
-    pub pipelines: u64,
-    /// Revisions of one pipeline, the newest; earlier ones are forgotten. Default 100.
-    pub revisions: u64,
-    /// Config entries and secrets together. Default 1,000.
-    pub entries: u64,
-    /// Topics. Default 1,000.
-    pub topics: u64,
-    /// Lines of its log; the oldest go above it. Default 100,000.
-    pub log_lines: u64,
-    /// Bytes of these; the oldest go above it. Default 32 MiB.
-    pub log_bytes: u64,
-    /// Partitions of one topic. Default 128.
-    pub partitions: i32,
-    /// Role bindings. Default 10,000.
-    pub role_bindings: u64,
-    /// Roles of its own. Default 100.
-    pub roles: u64,
-    /// Requests a second to the API, of all its tokens together; one of them may use four fifths. Default 500.
-    pub api_requests_per_second: u64,
-    /// Requests at once after a rest. Default 1,000.
-    pub api_burst: u64,
-}
-
-impl Default for Quotas {
-    fn default() -> Self {
-        Self {
-            modules: 1_000,
-            module_bytes: 8 << 30,
-            projects: 1_000,
-            pipelines: 1_000,
-            revisions: 100,
-            entries: 1_000,
-            topics: 1_000,
-            log_lines: 100_000,
-            log_bytes: 32 << 20,
-            partitions: 128,
-            role_bindings: 10_000,
-            roles: 100,
-            api_requests_per_second: 500,
-            api_burst: 1_000,
-        }
-    }
-}
-
-impl Quotas {
-    /// How many requests to the API.
-    pub(crate) fn api_rate(&self) -> Rate {
-        Rate::new(self.api_requests_per_second, self.api_burst)
-    }
-}
-
 impl ControlConfig {
-    /// What a plan allows; `None` where there is none of this name.
-    pub(crate) fn quotas_of(&self, plan: &str) -> Option<Quotas> {
-        self.plans.quotas(plan, self.quotas)
-    }
-
     /// The defaults, with data in `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -168,7 +102,7 @@ impl ControlConfig {
             oidc: Vec::new(),
             token_life: Duration::from_secs(3_600),
             module_bytes_max: MODULE_BYTES_MAX,
-            quotas: Quotas::default(),
+            quotas: TenantLimits::default(),
             plans: Plans::default(),
             uploads_per_tenant_max: 4,
             produces_per_tenant_max: 64,

@@ -30,6 +30,8 @@ const HEAR_EVERY: Duration = Duration::from_millis(500);
 const PASS_EVERY: Duration = Duration::from_secs(1);
 /// How often records of usage are counted; one question to the log for a thousand tenants.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
+/// How often tenants' limits are looked at that are kept by looking.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Passes between two looks at the audit's chains.
 const PASSES_PER_CHECKPOINT: u64 = 5;
 /// Passes between two prunings of what grows: about once an hour.
@@ -70,8 +72,11 @@ impl Control {
         let signer = Issuer::open(&config.data_dir, IssuerConfig::from(&config))?;
         let issuer = token_issuer(&config, &signer)?;
         let store = Arc::new(Store::open(&place(&config, &folder)?).await?);
-        for plan in store.plans_in_use().await.map_err(|problem| OpenError::new(problem.code, problem.detail))? {
-            if config.quotas_of(&plan).is_none() {
+        let unready = |problem: Problem| OpenError::new(problem.code, problem.detail);
+        store.seed_plans(&config.plans.seeds(&config.quotas)).await.map_err(unready)?;
+        let plans = store.plan_table().await.map_err(unready)?;
+        for plan in store.plans_in_use().await.map_err(unready)? {
+            if !plans.0.contains_key(&plan) {
                 let message = format!(
                     "there are tenants with the plan `{plan}`, which is none of this host's; add it to --plans"
                 );
@@ -138,7 +143,8 @@ impl Control {
     /// buckets, forgets positions of those that are to begin anew, erases deleted tenants, prunes the audit and the logs. Run it once, under the
     /// process's supervisor.
     pub async fn run(&self) {
-        tokio::join!(self.passes(), self.hear(), self.app.policy().keep_keys(&self.stop), self.count_usage());
+        let keys = self.app.policy().keep_keys(&self.stop);
+        tokio::join!(self.passes(), self.watch(), self.hear(), keys, self.count_usage());
     }
 
     /// Hears of changes that other processes have made.
@@ -163,6 +169,19 @@ impl Control {
             }
             if let Err(problem) = usage::pass(&self.store, self.app.topics()).await {
                 tracing::warn!(code = %problem.code, cause = problem.cause, "usage is not counted now; trying again");
+            }
+        }
+    }
+
+    /// Looks at limits that are kept by looking, as long as it takes: a slow bucket must not keep anything else from being done.
+    async fn watch(&self) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(WATCH_EVERY) => {}
+            }
+            if let Err(problem) = self.app.watch(&self.store).await {
+                tracing::warn!(code = %problem.code, cause = problem.cause, "limits could not be looked at; trying again");
             }
         }
     }

@@ -31,6 +31,7 @@ mod live;
 mod metrics;
 mod news;
 mod pace;
+mod paced;
 mod patient;
 mod peer;
 mod plans;
@@ -42,16 +43,17 @@ mod sealing;
 mod store;
 mod token;
 mod usage;
+mod watch;
 
 pub use api::{Access, RouteInfo, openapi, routes};
-pub use config::{ControlConfig, Quotas};
+pub use config::ControlConfig;
 pub use control::{Control, migrate_database};
 pub use erasure::verify_report;
 pub use export_check::check_export;
 pub use folder::OpenError;
 pub use patient::{Connection, Patient};
 pub use peer::{Network, NoNetwork, Peer};
-pub use plans::{Plans, RawPlan, RawPlans, STANDARD};
+pub use plans::{Plans, RawPlans, STANDARD};
 pub use rates::Rate;
 pub use store::MetadataPlacement;
 pub use token::{

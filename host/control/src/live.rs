@@ -4,7 +4,7 @@
 //! Must never: show a report that is not fresh, or one about a deleted pipeline of the same name.
 
 use crate::pace::{Rate, Samples};
-use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, WorkerReport};
+use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, SlowedBy, StageTotals, TenantUse, WorkerReport};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{StageName, TenantId};
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ struct Heard {
     settled: u64,
     pipelines: HashMap<PipelineKey, PipelineReport>,
     samples: Samples,
+    tenants: BTreeMap<TenantId, TenantUse>,
 }
 
 /// What a pipeline does at the moment, over all workers that run it.
@@ -58,6 +59,10 @@ pub(crate) struct Fares {
     pub(crate) partitions: u32,
     /// Bytes of the stages' state in these partitions.
     pub(crate) state_bytes: u64,
+    /// Which rate of its tenant holds it up, where one does: it is slowed down, and nothing fails.
+    #[schema(value_type = Option<serde_json::Value>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slowed: Option<SlowedBy>,
     /// Workers that have reported lately.
     pub(crate) workers: u32,
     /// The oldest revision that a worker runs.
@@ -96,8 +101,8 @@ impl Live {
         let mut samples = before.map_or_else(|| Samples::new(at, &pipelines), |heard| heard.samples);
         samples.take(at, &pipelines);
         workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
-        let heard =
-            Heard { at, boot: report.boot, generation: report.generation, settled: report.settled, pipelines, samples };
+        let WorkerReport { boot, generation, settled, tenants, .. } = report;
+        let heard = Heard { at, boot, generation, settled, pipelines, samples, tenants };
         workers.insert(report.worker, heard);
     }
 
@@ -165,6 +170,46 @@ impl Live {
         going.into_values().collect()
     }
 
+    /// What a tenant uses now on workers that have reported lately, by the name of the limit. Of what each worker limits by itself, the
+    /// most that one has.
+    pub(crate) fn used(&self, tenant: &TenantId) -> BTreeMap<&'static str, u64> {
+        let workers = self.workers.lock();
+        let fresh = workers.values().filter(|heard| heard.at.elapsed() < self.fresh);
+        let (mut state_bytes, mut uses) = (0_u64, Vec::new());
+        for heard in fresh {
+            uses.extend(heard.tenants.get(tenant));
+            let own = heard.pipelines.iter().filter(|(key, _)| key.tenant == *tenant);
+            state_bytes += own.map(|(_, report)| report.state_bytes).sum::<u64>();
+        }
+        let sum = |of: fn(&TenantUse) -> u64| -> u64 { uses.iter().map(|used| of(used)).sum() };
+        let most = |of: fn(&TenantUse) -> u64| uses.iter().map(|used| of(used)).max().unwrap_or_default();
+        BTreeMap::from([
+            ("fuelPerSecond", sum(|used| used.fuel_per_second)),
+            ("bytesInPerSecond", sum(|used| used.bytes_in_per_second)),
+            ("bytesOutPerSecond", sum(|used| used.bytes_out_per_second)),
+            ("instances", most(|used| used.instances)),
+            ("guestMemoryBytes", most(|used| used.guest_memory_bytes)),
+            ("stateBytes", state_bytes),
+        ])
+    }
+
+    /// The part of each tenant's rates that a worker may use, in thousandths: as large as its part of the partitions that workers own of the
+    /// tenant's pipelines. Tenants that run on this worker alone are not in it.
+    pub(crate) fn shares(&self, worker: &str) -> BTreeMap<TenantId, u32> {
+        let workers = self.workers.lock();
+        let mut owned: BTreeMap<&TenantId, (u64, u64)> = BTreeMap::new();
+        for (slot, heard) in workers.iter().filter(|(_, heard)| heard.at.elapsed() < self.fresh) {
+            for report in heard.pipelines.values() {
+                let (here, all) = owned.entry(&report.key.tenant).or_default();
+                *all += u64::from(report.partitions);
+                *here += if slot == worker { u64::from(report.partitions) } else { 0 };
+            }
+        }
+        let shared = owned.into_iter().filter(|(_, (here, all))| here < all);
+        // A worker that owns nothing yet is about to: it needs a little to begin with.
+        shared.map(|(tenant, (here, all))| (tenant.clone(), (here * 1_000 / all).max(1) as u32)).collect()
+    }
+
     /// How a pipeline fares whose first revision is `first_revision`.
     pub(crate) fn fares(&self, key: &PipelineKey, first_revision: u64) -> Fares {
         self.fares_at(Instant::now(), key, first_revision)
@@ -191,6 +236,7 @@ impl Live {
             lag: owners().map(|(_, report)| report.lag).reduce(|a, b| Some(a?.saturating_add(b?))).flatten(),
             partitions: owners().map(|(_, report)| report.partitions).sum(),
             state_bytes: owners().map(|(_, report)| report.state_bytes).sum(),
+            slowed: reports.iter().filter_map(|(_, report)| report.slowed.clone()).max_by_key(|slowed| slowed.waiting),
             workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),
             running_revision: reports.iter().map(|(_, report)| report.revision).min(),
             report_age_ms: reports.iter().map(|(age, _)| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).max(),

@@ -25,11 +25,19 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         totals: Totals::default(),
         state_bytes: 0,
         memory_bytes: 0,
+        slowed: None,
         stages: BTreeMap::new(),
         initialised: BTreeMap::new(),
         uses: Vec::new(),
     };
-    WorkerReport { worker: worker.into(), boot: "1".into(), generation: 1, settled: 1, pipelines: vec![pipeline] }
+    WorkerReport {
+        worker: worker.into(),
+        boot: "1".into(),
+        generation: 1,
+        settled: 1,
+        tenants: Default::default(),
+        pipelines: vec![pipeline],
+    }
 }
 
 #[test]

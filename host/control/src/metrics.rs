@@ -1,11 +1,16 @@
 //! What control counts, in the registry that it is given.
 //!
-//! Labels are route templates, methods, status classes and codes: their number is fixed when the program is built.
-//! Must never: use a tenant, a path or anything else that a client chooses as a label.
+//! Labels are route templates, methods, status classes and codes: their number is fixed when the program is built. Only what is about tenants
+//! has their names, which platform admins choose, and at most [`TENANTS_MAX`] of them.
+//! Must never: use a path or anything else that a client chooses as a label.
 
 use bulkhead_core::code::Code;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use bulkhead_core::name::TenantId;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
+
+/// Tenants that have series of their own.
+const TENANTS_MAX: usize = 1_000;
 
 /// The counters.
 #[derive(Debug, Clone)]
@@ -16,6 +21,7 @@ pub(crate) struct Metrics {
     leftovers: IntGauge,
     key_fetches: IntCounterVec,
     limited: IntCounterVec,
+    month: GaugeVec,
 }
 
 impl Metrics {
@@ -53,6 +59,13 @@ impl Metrics {
                 Opts::new("bulkhead_http_limited_total", "Requests refused since there were too many, by code."),
                 &["code"],
             )?,
+            month: GaugeVec::new(
+                Opts::new(
+                    "bulkhead_month_fuel_used_ratio",
+                    "Part of its month's fuel that a tenant has used, of those that have a limit.",
+                ),
+                &["tenant"],
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
@@ -60,6 +73,7 @@ impl Metrics {
         registry.register(Box::new(metrics.leftovers.clone()))?;
         registry.register(Box::new(metrics.key_fetches.clone()))?;
         registry.register(Box::new(metrics.limited.clone()))?;
+        registry.register(Box::new(metrics.month.clone()))?;
         Ok(metrics)
     }
 
@@ -86,6 +100,14 @@ impl Metrics {
     /// What providers count in, by outcome.
     pub(crate) fn key_fetches(&self) -> IntCounterVec {
         self.key_fetches.clone()
+    }
+
+    /// What part of its month's fuel each tenant has used that has a limit; of the others nothing is shown.
+    pub(crate) fn month(&self, parts: &[(TenantId, f64)]) {
+        self.month.reset();
+        for (tenant, part) in parts.iter().take(TENANTS_MAX) {
+            self.month.with_label_values(&[tenant.as_str()]).set(*part);
+        }
     }
 
     pub(crate) fn leftovers(&self, count: usize) {

@@ -97,7 +97,14 @@ mod tests {
             "totals": {"records_in": 9, "records_out": 0, "bytes_in": 0, "bytes_out": 0, "dead_letters": dead_letters, "fuel": 0}}))
         .unwrap();
         report.phase = phase;
-        WorkerReport { worker: "pool-0".into(), boot: boot.into(), generation: 1, settled: 1, pipelines: vec![report] }
+        WorkerReport {
+            worker: "pool-0".into(),
+            boot: boot.into(),
+            generation: 1,
+            settled: 1,
+            tenants: Default::default(),
+            pipelines: vec![report],
+        }
     }
 
     #[test]

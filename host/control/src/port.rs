@@ -13,17 +13,19 @@ use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 
 /// Looks at uploaded bytes and says whether they are a stage.
 #[async_trait]
 pub trait Modules: Send + Sync + 'static {
     /// Validates a component and its imports, and compiles it as far as is needed to know that it compiles. May take long; control
-    /// bounds how many run at once ([`crate::ControlConfig::inspections_max`]) and for how long.
+    /// bounds how many run at once ([`crate::ControlConfig::inspections_max`]) and for how long. Adds to `cpu_ms` what it took of a core,
+    /// whatever comes of it.
     ///
     /// # Errors
     /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::WrongWorld`], [`Code::ImportNotGranted`], [`Code::CompileLimit`] or
     /// [`Code::ModuleInvalid`] where the bytes are at fault; any other code where the host is.
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal>;
+    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal>;
 
     /// Removes what was kept of inspected modules but these.
     ///
@@ -82,6 +84,9 @@ pub trait Topics: Send + Sync + 'static {
         from: Start,
         limits: &BatchLimits,
     ) -> Result<(RecordBatch, i64), Refusal>;
+
+    /// Bytes of all records in the tenant's topics, hidden ones too; `None` where the log cannot say.
+    async fn stored(&self, scope: &TenantScope) -> Result<Option<u64>, Refusal>;
 
     /// Makes the place where the state of a pipeline's stages is kept, good for inputs of this many partitions. One that is there stays
     /// as it is.

@@ -6,13 +6,17 @@
 //! Must never: show a cause, a physical name or anything of another tenant.
 
 use crate::port::Refusal;
-use crate::store::is_away;
+use crate::store::{is_away, now_ms};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ManifestError;
+use bulkhead_core::tenant_limits::{LimitError, TenantLimit};
+use bulkhead_core::time::format_rfc3339_ms;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A request that was not done, and why.
@@ -21,15 +25,17 @@ pub struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: String,
     pub(crate) errors: Vec<ManifestError>,
-    /// Numbers of this one occurrence, by name, for programs.
-    pub(crate) members: Vec<(&'static str, u64)>,
+    /// What is known of this one occurrence, by name, for programs.
+    pub(crate) members: Vec<(&'static str, Value)>,
+    /// Seconds after which it is worth trying again.
+    pub(crate) retry_after_s: Option<u64>,
     pub(crate) cause: Option<String>,
 }
 
 impl Problem {
     /// A problem with a sentence that says what to do.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), members: Vec::new(), cause: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), members: Vec::new(), retry_after_s: None, cause: None }
     }
 
     /// One of ours: the client learns nothing but the request's id.
@@ -64,9 +70,60 @@ impl Problem {
     }
 
     /// The same with a number that programs may read, for instance `accepted`.
-    pub(crate) fn with_member(mut self, name: &'static str, value: u64) -> Self {
-        self.members.push((name, value));
+    pub(crate) fn with_member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((name, value.into()));
         self
+    }
+
+    /// A tenant has as much as it may of what this limit counts. `todo` says what the tenant can do itself.
+    pub(crate) fn at_limit(name: &str, used: u64, allowed: u64, todo: &str) -> Self {
+        Self::beyond(Code::LimitReached, name, used, allowed, todo)
+    }
+
+    /// A tenant stores as much as it may.
+    pub(crate) fn full(name: &str, used: u64, allowed: u64, todo: &str) -> Self {
+        Self::beyond(Code::StorageFull, name, used, allowed, todo)
+    }
+
+    /// A tenant does more in a time than this limit allows; after `wait` there is room again.
+    pub(crate) fn at_rate(name: &str, used: u64, allowed: u64, wait: Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        let frees_ms = now_ms().saturating_add_unsigned(seconds.saturating_mul(1_000));
+        let todo = format!("try again in {seconds} s, and send less in a time");
+        let problem = Self::beyond(Code::RateReached, name, used, allowed, &todo);
+        let problem = problem.with_member("freesAt", format_rfc3339_ms(frees_ms));
+        Self { retry_after_s: Some(seconds), ..problem }
+    }
+
+    fn beyond(code: Code, name: &str, used: u64, allowed: u64, todo: &str) -> Self {
+        let Ok(TenantLimit { name, unit, .. }) = TenantLimit::find(name) else {
+            return Self::internal(format!("there is no limit `{name}`"));
+        };
+        let detail = format!(
+            "the limit `{name}` of this tenant allows {allowed} {unit}, and {used} are used; {todo}, or ask whoever runs \
+             this Bulkhead for more"
+        );
+        Self::new(code, detail)
+            .with_member("limit", *name)
+            .with_member("used", used)
+            .with_member("allowed", allowed)
+            .with_member("unit", unit.as_str())
+    }
+
+    /// A limit was named that is none, or a value that it cannot have.
+    pub(crate) fn of_limit(error: &LimitError) -> Self {
+        match error {
+            LimitError::Unknown(_) => {
+                Self::new(Code::LimitUnknown, format!("{error}; `GET /api/v1/tenants/{{tenant}}/limits` lists them"))
+            }
+            LimitError::OutOfRange { name, unit, min, max, .. } => {
+                Self::new(Code::LimitOutOfRange, format!("{error}; choose another value"))
+                    .with_member("limit", *name)
+                    .with_member("unit", unit.as_str())
+                    .with_member("min", *min)
+                    .with_member("max", *max)
+            }
+        }
     }
 
     /// The code.
@@ -93,14 +150,16 @@ impl Problem {
             code: self.code,
             request_id,
             errors: &self.errors,
-            members: self.members.iter().copied().collect(),
+            members: self.members.iter().cloned().collect(),
         };
         let json = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.status(), [(header::CONTENT_TYPE, "application/problem+json")], json).into_response();
         if let Some(challenge) = self.challenge() {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response
@@ -141,7 +200,7 @@ pub(crate) struct Details<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ManifestError],
     #[serde(flatten)]
-    members: BTreeMap<&'static str, u64>,
+    members: BTreeMap<&'static str, Value>,
 }
 
 /// An empty response that carries the problem to the outermost layer.

@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::manifest::PipelineSpec;
 use crate::name::{EntryName, PipelineName, ProjectId, StageName, TenantId, TopicName};
 use crate::scope::PipelinePath;
+use crate::tenant_limits::{Held, WorkerLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,9 @@ pub struct Assignment {
     /// Tenants that were erased so far. Where it has risen, compiled code that no pipeline here uses goes: it may have been theirs.
     #[serde(default)]
     pub erasures: u64,
+    /// What a worker keeps of the limits of each tenant that has pipelines here.
+    #[serde(default)]
+    pub tenants: BTreeMap<TenantId, WorkerLimits>,
 }
 
 /// Names one pipeline among all tenants'.
@@ -51,6 +55,9 @@ pub struct PipelineAssignment {
     pub spec: PipelineSpec,
     /// Paused pipelines keep their positions and run nothing.
     pub paused: bool,
+    /// That its tenant is over a limit at which pipelines pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// Partitions of each input that have had a committed position: for these, a missing position is an error, never a reset.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
     /// Which values the secrets have that its stages are granted, by the project's name for them: another stamp is another value. The
@@ -85,6 +92,47 @@ pub struct WorkerReport {
     pub settled: u64,
     /// Its pipelines.
     pub pipelines: Vec<PipelineReport>,
+    /// What each tenant with pipelines here uses of its limits.
+    #[serde(default)]
+    pub tenants: BTreeMap<TenantId, TenantUse>,
+}
+
+/// What one worker does for a tenant, over the last few seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantUse {
+    /// Fuel a second.
+    pub fuel_per_second: u64,
+    /// Bytes of records read a second.
+    pub bytes_in_per_second: u64,
+    /// Bytes of records written a second.
+    pub bytes_out_per_second: u64,
+    /// Instances of its stages that there are.
+    pub instances: u64,
+    /// Bytes of memory that these may use.
+    pub guest_memory_bytes: u64,
+}
+
+/// What control answers to a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// The part of its rates that this worker may use of each tenant that runs on several, in thousandths; all of it of the others.
+    #[serde(default)]
+    pub shares: BTreeMap<TenantId, u32>,
+}
+
+/// That a tenant's rate holds a pipeline up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowedBy {
+    /// The limit.
+    pub limit: String,
+    /// How much it allows on all workers.
+    pub allowed: u64,
+    /// Of what.
+    pub unit: String,
+    /// Part of the time that the pipeline's partitions waited for it of late, in thousandths.
+    pub waiting: u32,
 }
 
 /// How a pipeline fares on one worker.
@@ -124,6 +172,9 @@ pub struct PipelineReport {
     /// What each stage has done since then.
     #[serde(default)]
     pub stages: BTreeMap<StageName, StageTotals>,
+    /// Which rate of its tenant holds it up, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowed: Option<SlowedBy>,
     /// Partitions of each input that have a committed position.
     pub initialised: BTreeMap<TopicName, BTreeSet<i32>>,
     /// What its stages have used of what they were granted since the worker's start, brought up to date every few seconds.

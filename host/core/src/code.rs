@@ -97,6 +97,12 @@ codes! {
     ExportBroken = "BH0075", 502, "Export not whole";
     AuditBroken = "BH0080", 409, "Audit not whole";
     CheckpointForged = "BH0081", 409, "Checkpoint not believed";
+    LimitReached = "BH0085", 422, "Limit of the tenant reached";
+    RateReached = "BH0086", 429, "Rate of the tenant reached";
+    StorageFull = "BH0087", 507, "Storage of the tenant full";
+    LimitUnknown = "BH0088", 422, "No such limit";
+    LimitOutOfRange = "BH0089", 422, "Outside of a limit's range";
+    PlanInUse = "BH0090", 409, "Plan in use";
 
     NotWasm = "BH0101", 422, "Not WebAssembly";
     CoreModule = "BH0102", 422, "A core module, not a component";
@@ -149,6 +155,10 @@ codes! {
     StateKeyAway = "BH0342", 200, "Key of the state away";
     StateBroken = "BH0343", 200, "State does not open";
     LetterSealed = "BH0344", 410, "Dead letter does not open";
+    Slowed = "BH0350", 200, "Slowed down by a rate";
+    GuestsWait = "BH0351", 200, "Guests wait for room";
+    BudgetSpent = "BH0352", 200, "Month's fuel used up";
+    BudgetNear = "BH0353", 200, "Month's fuel nearly used up";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

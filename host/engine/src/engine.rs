@@ -21,6 +21,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use wasmtime::component::{Component, Linker};
 
@@ -133,8 +134,16 @@ impl Engine {
     /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::ModuleInvalid`], [`Code::WrongWorld`], [`Code::ImportNotGranted`],
     /// [`Code::ModuleTooLarge`], [`Code::CompileLimit`]; [`Code::CompilerFailed`] where the host is at fault.
     pub async fn inspect(&self, wasm: Bytes) -> Result<Inspection, Refusal> {
+        self.inspect_counting(wasm, &AtomicU64::new(0)).await
+    }
+
+    /// The same, adding to `cpu_ms` the milliseconds of a core that it took, whatever came of it.
+    ///
+    /// # Errors
+    /// As [`Engine::inspect`].
+    pub async fn inspect_counting(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspection, Refusal> {
         let digest = digest_of(&wasm).await?;
-        let module = self.obtain(digest, async || Ok(wasm)).await?;
+        let module = self.obtain(digest, async || Ok(wasm), cpu_ms).await?;
         Ok(Inspection { digest, imports: module.imports(), ticks: module.ticks() })
     }
 
@@ -169,7 +178,7 @@ impl Engine {
                 found => Err(Refusal::new(Code::DigestMismatch, format!("{digest} was wanted, {found} was fetched"))),
             }
         };
-        match self.obtain(digest, fetch).await {
+        match self.obtain(digest, fetch, &AtomicU64::new(0)).await {
             Ok(linked) => Ok(Module::from(linked)),
             Err(refusal) => Err(not_fetched.unwrap_or_else(|| HostFault::new(refusal.code, refusal.detail)).into()),
         }
@@ -179,6 +188,7 @@ impl Engine {
         &self,
         digest: ModuleDigest,
         fetch: impl AsyncFnOnce() -> Result<Bytes, Refusal>,
+        cpu_ms: &AtomicU64,
     ) -> Result<Arc<Linked>, Refusal> {
         let turn = self.turn(digest);
         let _held = turn.lock().await;
@@ -189,7 +199,7 @@ impl Engine {
         let linked = match cached {
             Some(linked) => linked,
             None => {
-                let code = self.shared.compiler.compile(fetch().await?).await?;
+                let code = self.shared.compiler.compile(fetch().await?, cpu_ms).await?;
                 self.blocking(move |shared| shared.keep_compiled(digest, &code)).await??
             }
         };

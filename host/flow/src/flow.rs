@@ -10,10 +10,11 @@ use crate::modules::Modules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
 use crate::state::disk::WorkerDisks;
+use crate::tenant::Tenants;
 use crate::topics::Topics;
 use bulkhead_bucket::Buckets;
-use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport};
-use bulkhead_core::name::StageName;
+use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport, TenantUse};
+use bulkhead_core::name::{StageName, TenantId};
 use bulkhead_core::scope::WorkerScope;
 use bulkhead_engine::{Engine, GuestLog};
 use bulkhead_log::{Log, LogError};
@@ -65,6 +66,7 @@ pub(crate) struct Tools {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) executor: Executor,
     pub(crate) metrics: Metrics,
+    pub(crate) tenants: Tenants,
     pub(crate) config: Arc<FlowConfig>,
     pub(crate) runtime: Handle,
     guest_logs: Arc<dyn GuestLogs>,
@@ -121,6 +123,7 @@ impl Flow {
             lanes: Lanes::start(&lane_tools),
             executor: Executor::start(config.executor_threads, &parts.runtime),
             metrics,
+            tenants: Tenants::default(),
             config,
             runtime: parts.runtime,
             guest_logs: parts.guest_logs,
@@ -134,6 +137,7 @@ impl Flow {
         let _changing = self.changing.lock();
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
+        self.tools.tenants.assign(&assignment.tenants);
         let erasures = std::mem::replace(&mut pipelines.erasures, assignment.erasures);
         let used: BTreeSet<_> =
             assignment.pipelines.iter().flat_map(|p| p.spec.stages.iter().map(|s| s.module)).collect();
@@ -172,6 +176,16 @@ impl Flow {
         let pipelines = self.pipelines.lock();
         let drained = pipelines.drained.iter().map(|state| state.report());
         (pipelines.generation, pipelines.running.values().map(Pipeline::report).chain(drained).collect())
+    }
+
+    /// What each tenant uses of its limits.
+    pub fn used(&self) -> BTreeMap<TenantId, TenantUse> {
+        self.tools.tenants.used()
+    }
+
+    /// Takes over which part of tenants' rates this worker may use, in thousandths; all of those that are not named.
+    pub fn share(&self, shares: &BTreeMap<TenantId, u32>) {
+        self.tools.tenants.share(shares);
     }
 
     /// Why the worker has to end, where it has to: another one took its slot.

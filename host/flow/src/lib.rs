@@ -26,6 +26,7 @@ mod secrets;
 mod sink;
 mod stage_call;
 mod state;
+mod tenant;
 mod topics;
 mod usage;
 mod uses;

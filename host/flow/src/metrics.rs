@@ -4,16 +4,19 @@
 //! its series with it. Counters count committed work, so their sum over restarts is what was really done.
 //! Must never: carry a label that a record or a guest can choose.
 
+use crate::tenant::Rate;
 use bulkhead_core::assignment::{PipelineKey, Totals};
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::GuestFaultKind;
 use bulkhead_core::usage::Wasted;
 use parking_lot::Mutex;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pipelines that have series of their own.
 pub const PIPELINES_MAX: usize = 1000;
@@ -30,6 +33,7 @@ pub(crate) struct Metrics {
     fuel: IntCounterVec,
     wasted: IntCounterVec,
     faults: IntCounterVec,
+    limited: CounterVec,
     buffered: IntGaugeVec,
     guest_memory: IntGaugeVec,
     lag: IntGaugeVec,
@@ -90,6 +94,12 @@ impl Metrics {
             fuel: counter("fuel_total", "Fuel used by committed work", &LABELS)?,
             wasted: counter("wasted_fuel_total", "Fuel that went into nothing that committed", &with(&["reason"]))?,
             faults: counter("faults_total", "Faults by side and kind", &with(&["side", "kind"]))?,
+            limited: {
+                let help = "Seconds that partitions waited for a limit of their tenant, by its name";
+                let made = CounterVec::new(Opts::new("bulkhead_limited_seconds_total", help), &with(&["limit"]))?;
+                registry.register(Box::new(made.clone()))?;
+                made
+            },
             buffered: gauge("buffered_bytes", "Batches and outputs held until their commit", &LABELS)?,
             guest_memory: gauge("guest_memory_bytes", "Linear memory of idle instances", &LABELS)?,
             lag: gauge("lag_records", "Records between committed positions and the ends of owned partitions", &LABELS)?,
@@ -162,6 +172,13 @@ impl PipelineMetrics {
         self.fault("host", code.id());
     }
 
+    /// Counts a wait for a limit of the tenant's.
+    pub(crate) fn limited(&self, rate: Rate, waited: Duration) {
+        let [tenant, project, pipeline] = &self.labels;
+        let series = self.all.limited.with_label_values(&[tenant.as_str(), project, pipeline, rate.limit()]);
+        series.inc_by(waited.as_secs_f64());
+    }
+
     fn fault(&self, side: &str, kind: &str) {
         let [tenant, project, pipeline] = &self.labels;
         self.all.faults.with_label_values(&[tenant.as_str(), project, pipeline, side, kind]).inc();
@@ -190,6 +207,9 @@ impl PipelineMetrics {
         let _ = all.dead_letters.remove_label_values(&labels);
         let _ = all.fuel.remove_label_values(&labels);
         let _ = all.batch_seconds.remove_label_values(&labels);
+        for rate in Rate::ALL {
+            let _ = all.limited.remove_label_values(&[labels[0], labels[1], labels[2], rate.limit()]);
+        }
         for gauge in [&all.buffered, &all.guest_memory, &all.lag, &all.state] {
             let _ = gauge.remove_label_values(&labels);
         }

@@ -12,8 +12,9 @@
 //! Must never: dead-letter a row for a host fault, or return the outputs of a row that it reports dead.
 
 use crate::config::{self, INSTANCE_IDLE};
-use crate::pipeline::state::StageCount;
+use crate::pipeline::state::{PipelineState, StageCount};
 use crate::state::stage::StageState;
+use crate::tenant::{Full, Idle, Place, Placed, Rate};
 use crate::work::Spent;
 use bulkhead_core::columns::{Action, Outcome, Outputs, RecordBatch};
 use bulkhead_core::fault::{Fault, GuestFault, GuestFaultKind};
@@ -21,10 +22,9 @@ use bulkhead_core::limits::StageLimits;
 use bulkhead_core::manifest::StageSpec;
 use bulkhead_core::name::{ModuleDigest, StageName};
 use bulkhead_engine::{Confirmed, Failure, Instance, Mode, Processed, Stage, Ticked};
-use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Rows that the stage refused of which one call finds the fuel.
 const REJECTED_WEIGHED_MAX: usize = 8;
@@ -39,8 +39,10 @@ pub(crate) struct RunningStage {
     pub(crate) count: StageCount,
     pub(crate) recycle_bytes: usize,
     reaches_buckets: bool,
-    /// Instances that wait for their next batch, with when they came back.
-    pub(crate) idle: Mutex<Vec<(Instant, Instance)>>,
+    /// Instances that wait for their next batch.
+    idle: Arc<Idle>,
+    /// Whose it is, where there are limits to how many instances there may be.
+    pipeline: Option<Arc<PipelineState>>,
 }
 
 /// A row that the stage could not handle.
@@ -110,7 +112,23 @@ impl RunningStage {
     pub(crate) fn new(spec: &StageSpec, stage: Stage, recycle_bytes: usize, count: StageCount) -> Self {
         let (name, digest, limits) = (spec.name.clone(), spec.module, spec.limits);
         let reaches_buckets = !spec.buckets.is_empty();
-        Self { name, digest, stage, limits, recycle_bytes, reaches_buckets, count, idle: Mutex::default() }
+        Self {
+            name,
+            digest,
+            stage,
+            limits,
+            recycle_bytes,
+            reaches_buckets,
+            count,
+            idle: Arc::default(),
+            pipeline: None,
+        }
+    }
+
+    /// The same among a tenant's other stages, with which it shares the room for instances.
+    pub(crate) fn of(self, pipeline: &Arc<PipelineState>) -> Self {
+        pipeline.tenant.room.join(&self.idle);
+        Self { pipeline: Some(pipeline.clone()), ..self }
     }
 
     /// Runs a batch. Fuel of all runs is added to `spent`, whatever comes of them.
@@ -191,9 +209,7 @@ impl RunningStage {
     /// Lets go of instances that had nothing to do for a while, and says how many bytes the others hold. All guests of a worker share
     /// one pool of places: a pipeline at rest must not keep one from others.
     pub(crate) fn trim(&self) -> usize {
-        let mut idle = self.idle.lock();
-        idle.retain(|(since, _)| since.elapsed() < INSTANCE_IDLE);
-        idle.iter().map(|(_, instance)| instance.memory_bytes()).sum()
+        self.idle.trim(INSTANCE_IDLE)
     }
 
     /// Runs one record alone, reproducibly but for the state, which it sees as it stands and leaves as it is.
@@ -206,6 +222,7 @@ impl RunningStage {
         if let Some(state) = state {
             state.discard_call();
         }
+        let _place = self.place().await;
         let Confirmed { init_fuel, run } = self.stage.confirm(alone, state.map(|state| state.clone() as _)).await;
         if let Some(state) = state {
             state.discard_call();
@@ -248,9 +265,9 @@ impl RunningStage {
         state: State<'_>,
         spent: &mut Spent,
     ) -> Result<Outcome, Failure> {
-        let mut instance = self.warm(spent).await?;
-        let processed = self.process(&mut instance, batch, state, spent).await?;
-        self.give_back(instance, state);
+        let mut placed = self.warm(spent).await?;
+        let processed = self.process(&mut placed.instance, batch, state, spent).await?;
+        self.give_back(placed, state);
         Ok(processed.outcome)
     }
 
@@ -261,39 +278,52 @@ impl RunningStage {
         state: State<'_>,
         spent: &mut Spent,
     ) -> Result<Outputs, Failure> {
-        let mut instance = self.warm(spent).await?;
-        lend(&mut instance, state);
-        let ticked = instance.tick_in_time(topic, partition, now).await;
+        let mut placed = self.warm(spent).await?;
+        lend(&mut placed.instance, state);
+        let ticked = placed.instance.tick_in_time(topic, partition, now).await;
         spent.count(ticked.as_ref().map(|done| done.fuel));
         let Ticked { outputs, .. } = ticked?;
-        self.give_back(instance, state);
+        self.give_back(placed, state);
         Ok(outputs)
     }
 
     /// An instance that waits for work, or else a new one.
-    async fn warm(&self, spent: &mut Spent) -> Result<Instance, Failure> {
-        let idle = self.idle.lock().pop();
-        match idle {
-            Some((_, instance)) => Ok(instance),
+    async fn warm(&self, spent: &mut Spent) -> Result<Placed, Failure> {
+        match self.idle.pop() {
+            Some(placed) => Ok(placed),
             None => self.start(Mode::Live, spent).await,
         }
     }
 
+    /// Room for an instance, once there is.
+    async fn place(&self) -> Option<Place> {
+        let pipeline = self.pipeline.as_ref()?;
+        let waited = |full, waited| {
+            let rate = match full {
+                Full::Instances => Rate::Instances,
+                Full::Memory => Rate::GuestMemory,
+            };
+            pipeline.waited(rate, waited);
+        };
+        Some(pipeline.tenant.room.enter(self.limits.memory_bytes, waited).await)
+    }
+
     /// After a call that ended well.
-    fn give_back(&self, instance: Instance, state: State<'_>) {
+    fn give_back(&self, placed: Placed, state: State<'_>) {
         if let Some(state) = state {
             state.keep_call();
         }
-        if instance.memory_bytes() <= self.recycle_bytes {
-            self.idle.lock().push((Instant::now(), instance));
+        if placed.instance.memory_bytes() <= self.recycle_bytes {
+            self.idle.push(placed);
         }
     }
 
     /// A new instance.
-    async fn start(&self, mode: Mode, spent: &mut Spent) -> Result<Instance, Failure> {
+    async fn start(&self, mode: Mode, spent: &mut Spent) -> Result<Placed, Failure> {
+        let place = self.place().await;
         let started = self.stage.start_in_time(mode).await;
         spent.wasted.start += started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel);
-        started
+        Ok(Placed { instance: started?, _place: place })
     }
 
     async fn process(

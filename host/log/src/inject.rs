@@ -171,6 +171,10 @@ impl Log for Injecting {
         self.log.topics(prefix)
     }
 
+    fn stored_bytes(&self, prefix: &str) -> Result<Option<u64>, LogError> {
+        self.log.stored_bytes(prefix)
+    }
+
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
         self.log.ends(topics)
     }

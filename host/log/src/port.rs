@@ -47,6 +47,9 @@ pub trait Log: Send + Sync + 'static {
     /// Physical names of all topics that start with `prefix`, sorted.
     fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError>;
 
+    /// Bytes that the records of all topics take whose names start with `prefix`; `None` where this log cannot say.
+    fn stored_bytes(&self, prefix: &str) -> Result<Option<u64>, LogError>;
+
     /// For each topic and partition, the offset after the last readable record (read committed); -1 for a partition that nobody leads
     /// at the moment. An empty list for a topic that is not there.
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError>;

@@ -47,6 +47,7 @@ cargo xtask COMMAND
                            a search of every file for what is left
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
+  bench limits             a tenant at each of its limits in turn, and its neighbour's p50 and p99 meanwhile
   bench state [KEYS]       how long much state takes to move to another worker, and what memory
   bench storm              what one tenant's calls cost while another sends twenty times its rate
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead

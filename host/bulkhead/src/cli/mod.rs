@@ -20,6 +20,7 @@ mod module;
 mod new;
 mod output;
 mod pipeline;
+mod plan;
 mod produce;
 mod progress;
 mod project;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Access(access::Arguments),
     /// Make, see and delete tenants
     Tenant(tenant::Arguments),
+    /// Make, see and delete plans, which say how much a tenant may
+    Plan(plan::Arguments),
     /// Make, see and delete projects
     Project(project::Arguments),
     /// Set, see and delete config entries of a project, which stages take
@@ -104,6 +107,7 @@ impl Command {
             Self::Whoami(arguments) => Some(&arguments.connection),
             Self::Access(arguments) => Some(&arguments.connection),
             Self::Tenant(arguments) => Some(&arguments.connection),
+            Self::Plan(arguments) => Some(&arguments.connection),
             Self::Project(arguments) => Some(&arguments.connection),
             Self::Config(arguments) => Some(&arguments.connection),
             Self::Secret(arguments) => Some(&arguments.connection),
@@ -138,6 +142,7 @@ impl Command {
             Self::Whoami(arguments) => login::whoami(&arguments).await,
             Self::Access(arguments) => access::run(arguments).await,
             Self::Tenant(arguments) => tenant::run(arguments).await,
+            Self::Plan(arguments) => plan::run(arguments).await,
             Self::Project(arguments) => project::run(arguments).await,
             Self::Config(arguments) => entry::run(arguments).await,
             Self::Secret(arguments) => secret::run(arguments).await,

@@ -17,6 +17,7 @@ use bulkhead_log::{Keep, Log, LogError, TopicInfo, TopicSpec, record_bytes};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -25,8 +26,8 @@ pub(super) struct EngineModules(pub(super) Engine);
 
 #[async_trait]
 impl Modules for EngineModules {
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal> {
-        match self.0.inspect(wasm).await {
+    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
+        match self.0.inspect_counting(wasm, cpu_ms).await {
             Ok(found) => Ok(Inspected { imports: found.imports, ticks: found.ticks }),
             Err(refused) => Err(Refusal::new(refused.code, refused.detail)),
         }
@@ -246,6 +247,11 @@ impl Topics for LogTopics {
     async fn forget_usage(&self, scope: &TenantScope, before: i64) -> Result<(), Refusal> {
         let topic = scope.usage_topic();
         self.call(move |log| log.delete_records(&topic, &[(0, before)])).await
+    }
+
+    async fn stored(&self, scope: &TenantScope) -> Result<Option<u64>, Refusal> {
+        let prefixes: Vec<String> = scope.hidden_topic_prefixes().into_iter().chain([scope.topic_prefix()]).collect();
+        self.call(move |log| prefixes.iter().map(|prefix| log.stored_bytes(prefix)).sum()).await
     }
 
     async fn objects(

@@ -280,9 +280,12 @@ impl Reporting {
             let settled = self.settled.load(Ordering::Acquire);
             let Ok((generation, pipelines)) = tokio::task::spawn_blocking(move || asked.report()).await else { return };
             let (worker, boot) = (self.slot.clone(), self.boot.clone());
-            let report = WorkerReport { worker, boot, generation, settled, pipelines };
-            if let Err(error) = client.report(&report).await {
-                tracing::debug!(error = format!("{error:#}"), "control did not take a report");
+            let tenants = self.flow.used();
+            let report = WorkerReport { worker, boot, generation, settled, pipelines, tenants };
+            match client.report(&report).await {
+                // While control is away, the shares stay as they were.
+                Ok(answer) => self.flow.share(&answer.shares),
+                Err(error) => tracing::debug!(error = format!("{error:#}"), "control did not take a report"),
             }
             if last {
                 return;

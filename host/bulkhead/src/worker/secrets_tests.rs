@@ -35,6 +35,7 @@ fn assigned(stamp: &str) -> PipelineAssignment {
         revision: 1,
         spec,
         paused: false,
+        held: None,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::from([("token".parse().unwrap(), stamp.to_owned())]),
         key_version: 0,

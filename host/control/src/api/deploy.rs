@@ -187,13 +187,13 @@ async fn deploy(
 ) -> Result<Response, Problem> {
     deploying.agree(params)?;
     let (store, scope, principal) = deploying.parts();
-    let quotas = app.quotas(&store.plan(scope).await?)?;
+    let limits = store.limits(scope).await?;
     let terms = Terms {
         by: principal.subject(),
         condition: &Condition::read(headers)?,
         start: params.start()?,
         dry_run: params.dry_run,
-        quotas: &quotas,
+        limits: &limits,
         vault: app.vault(),
     };
     let Deployed { applied, before, spec, now } =

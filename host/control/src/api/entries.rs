@@ -209,7 +209,7 @@ async fn put<A: Action<Reach = TenantScope>>(
     headers: &HeaderMap,
     value: &[u8],
 ) -> Result<(Put, EntryRow), Problem> {
-    let quotas = app.quotas(&permit.store().plan(permit.scope()).await?)?;
+    let quotas = permit.store().limits(permit.scope()).await?;
     let putting = Putting {
         by: permit.principal().subject(),
         condition: &Condition::read(headers)?,

@@ -7,19 +7,17 @@ use super::extract::Form;
 use super::pipelines::tagged;
 use super::tenants::{DISPLAY_NAME_CHARS_MAX, TenantView};
 use crate::condition::Condition;
-use crate::config::Quotas;
 use crate::policy::Permit;
-use crate::policy::action::{ListPlans, ResumeTenant, SuspendTenant, UpdateTenant};
+use crate::policy::action::{ResumeTenant, SuspendTenant, UpdateTenant};
 use crate::problem::Problem;
 use crate::store::{Change, LifeRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::code::Code;
 use bulkhead_core::name::PlanName;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Characters of a suspension's reason at most: the tenant is shown it.
@@ -34,6 +32,9 @@ pub(super) struct TenantChange {
     plan: Option<PlanName>,
     /// What it is called where people look; its name stays.
     display_name: Option<String>,
+    /// Limits that it has instead of its plan's, by name; null for what the plan says.
+    #[serde(default)]
+    limits: BTreeMap<String, Option<u64>>,
 }
 
 /// Why a tenant is suspended.
@@ -42,14 +43,6 @@ pub(super) struct TenantChange {
 pub(super) struct Suspension {
     /// In words for the tenant.
     reason: String,
-}
-
-/// A plan.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Plan)]
-pub(super) struct PlanEntry {
-    name: String,
-    quotas: Quotas,
 }
 
 fn answer(app: &App, row: LifeRow) -> Response {
@@ -63,11 +56,12 @@ pub(super) async fn update(
     Form(change): Form<TenantChange>,
 ) -> Result<Response, Problem> {
     if let Some(plan) = &change.plan {
-        app.known_plan(plan)?;
+        App::known_plan(&permit.store().plan_table().await?, plan)?;
     }
     check_display_name(change.display_name.as_deref().unwrap_or_default())?;
     let condition = Condition::read(&headers)?;
-    let change = Change { plan: change.plan.map(String::from), display_name: change.display_name };
+    let TenantChange { plan, display_name, limits } = change;
+    let change = Change { plan: plan.map(String::from), display_name, limits };
     let row = permit.store().change_tenant(permit.scope(), &change, &condition).await?;
     Ok(answer(&app, row))
 }
@@ -96,17 +90,6 @@ pub(super) async fn resume(
     Ok(answer(&app, row))
 }
 
-pub(super) async fn plans(permit: Permit<ListPlans>, State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let _platform = permit.reach();
-    let config = app.config();
-    let entry = |name: &str| {
-        let quotas = config.quotas_of(name)?;
-        Some(PlanEntry { name: name.to_owned(), quotas })
-    };
-    let items: Vec<_> = config.plans.names().filter_map(entry).collect();
-    Ok(Json(json!({"items": items, "next": null})))
-}
-
 /// A name for people: short, and on one line.
 pub(super) fn check_display_name(name: &str) -> Result<(), Problem> {
     if name.chars().count() > DISPLAY_NAME_CHARS_MAX || name.chars().any(char::is_control) {
@@ -114,24 +97,4 @@ pub(super) fn check_display_name(name: &str) -> Result<(), Problem> {
         return Err(Problem::bad_request(detail));
     }
     Ok(())
-}
-
-impl App {
-    /// Refuses a plan that this host does not have.
-    pub(super) fn known_plan(&self, plan: &PlanName) -> Result<(), Problem> {
-        let config = self.config();
-        if config.quotas_of(plan.as_str()).is_some() {
-            return Ok(());
-        }
-        let names: Vec<_> = config.plans.names().collect();
-        let detail = format!("there is no plan `{plan}`; there are {}", names.join(", "));
-        Err(Problem::new(Code::PlanMissing, detail))
-    }
-
-    /// What a plan allows. One that went from the operator's file after the start cannot be had: the start refuses that.
-    pub(super) fn quotas(&self, plan: &str) -> Result<Quotas, Problem> {
-        self.config()
-            .quotas_of(plan)
-            .ok_or_else(|| Problem::internal(format!("a tenant has the unknown plan `{plan}`")))
-    }
 }

@@ -10,7 +10,7 @@ use super::worker::{check_slot, check_tenants};
 use crate::policy::Permit;
 use crate::policy::action::{ReadLogs, SendLogs};
 use crate::problem::Problem;
-use crate::store::{LogBound, LogEntry, LogFilter, Page, Store};
+use crate::store::{LogEntry, LogFilter, Page, Store};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -115,7 +115,6 @@ impl Events for Tail {
 /// Lines of a worker's stages.
 pub(super) async fn take(
     permit: Permit<SendLogs>,
-    State(app): State<App>,
     Limited(body): Limited<BATCH_BYTES_MAX>,
 ) -> Result<StatusCode, Problem> {
     let sent: WorkerLines = serde_json::from_slice(&body)
@@ -125,15 +124,6 @@ pub(super) async fn take(
     if sent.lines.len() > BATCH_LINES_MAX {
         return Err(Problem::bad_request(format!("send at most {BATCH_LINES_MAX} lines at once")));
     }
-    permit.store().add_lines(permit.reach(), &sent.worker, &sent.lines, &bounds(&app)).await?;
+    permit.store().add_lines(permit.reach(), &sent.worker, &sent.lines).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// How much of its log a tenant of each plan keeps.
-pub(super) fn bounds(app: &App) -> impl Fn(&str) -> LogBound + Sync {
-    let config = app.config();
-    |plan| {
-        let quotas = config.quotas_of(plan).unwrap_or(config.quotas);
-        LogBound { lines: quotas.log_lines, bytes: quotas.log_bytes }
-    }
 }

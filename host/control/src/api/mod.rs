@@ -18,6 +18,7 @@ mod extract;
 mod health;
 mod keys;
 mod lend;
+mod limits;
 mod lives;
 mod login;
 mod logs;
@@ -26,6 +27,7 @@ mod openapi;
 mod opened;
 mod pages;
 mod pipelines;
+mod plans;
 mod projects;
 mod records;
 mod repeat;
@@ -56,12 +58,14 @@ use crate::counted::Counted;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::news::News;
+use crate::paced::Paced;
 use crate::policy::Policy;
 use crate::port::{Modules, Topics};
 use crate::problem::Problem;
 use crate::rates::Rates;
 use crate::store::Gone;
 use crate::token::Issuer;
+use crate::watch::Samples;
 use axum::Router;
 use bulkhead_core::name::TenantId;
 use bulkhead_vault::Vault;
@@ -97,6 +101,7 @@ pub(crate) struct Parts {
 struct Inner {
     parts: Parts,
     live: Live,
+    samples: Samples,
     news: News,
     rates: Rates,
     uploads: Counted,
@@ -104,6 +109,10 @@ struct Inner {
     keys: Counted<(TenantId, String)>,
     /// Requests that write records.
     produces: Counted,
+    /// Bytes that they write.
+    written: Paced,
+    /// Milliseconds of a core that looking at uploads takes.
+    compiled: Paced,
     /// Streams of records and of log lines.
     streams: Counted,
     inspections: Semaphore,
@@ -118,11 +127,14 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let inner = Inner {
             live: Live::new(parts.config.report_fresh),
+            samples: Samples::default(),
             news: News::default(),
             rates: Rates::default(),
             uploads: Counted::default(),
             keys: Counted::default(),
             produces: Counted::default(),
+            written: Paced::default(),
+            compiled: Paced::default(),
             streams: Counted::default(),
             inspections: Semaphore::new(parts.config.inspections_max),
             erasing: tokio::sync::Mutex::default(),
@@ -194,6 +206,11 @@ impl App {
 
     pub(crate) fn rates(&self) -> &Rates {
         &self.inner.rates
+    }
+
+    /// What tenants store.
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.inner.samples
     }
 
     fn stop(&self) -> &CancellationToken {

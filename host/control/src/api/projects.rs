@@ -58,13 +58,12 @@ fn answer(row: ProjectRow) -> impl IntoResponse {
 
 pub(super) async fn create(
     permit: Permit<CreateProject>,
-    State(app): State<App>,
     Form(new): Form<NewProject>,
 ) -> Result<impl IntoResponse, Problem> {
     if new.description.chars().count() > DESCRIPTION_CHARS_MAX {
         return Err(Problem::bad_request(format!("a description has at most {DESCRIPTION_CHARS_MAX} characters")));
     }
-    let max = app.quotas(&permit.store().plan(permit.scope()).await?)?.projects;
+    let max = permit.store().limits(permit.scope()).await?.projects;
     let row = permit.store().create_project(permit.scope(), &new.name, &new.description, max).await?;
     Ok((StatusCode::CREATED, answer(row)))
 }

@@ -128,6 +128,7 @@ pub(super) fn table() -> Vec<Route> {
         rows::uses(),
         rows::usage(),
         rows::lives(),
+        rows::limits(),
         rows::projects(),
         rows::entries(),
         rows::modules(),

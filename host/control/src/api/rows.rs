@@ -9,9 +9,11 @@ use super::erasures::ErasureView;
 use super::export::ExportParams;
 use super::extract::ListParams;
 use super::keys::KeyView;
-use super::lives::{PlanEntry, Suspension, TenantChange};
+use super::limits::LimitView;
+use super::lives::{Suspension, TenantChange};
 use super::modules::{ModuleView, NameView};
 use super::pipelines::PipelineView;
+use super::plans::{NewPlan, PlanEntry};
 use super::projects::{NewProject, ProjectView};
 use super::revisions::RevisionView;
 use super::routes::{Access, Route, Time, row};
@@ -26,9 +28,9 @@ use super::usage::{BillParams, BillView, UsageParams, UsageView};
 use super::whoami::WhoView;
 use super::worker::Poll;
 use super::{
-    audit, dead_letters, deploy, entries, erasures, export, health, keys, lend, lives, login, logs, modules, openapi,
-    pages, pipelines, projects, records, revisions, stages, tags, tenants, tokens, top, topics, upload, usage, uses,
-    whoami, worker,
+    audit, dead_letters, deploy, entries, erasures, export, health, keys, lend, limits, lives, login, logs, modules,
+    openapi, pages, pipelines, plans, projects, records, revisions, stages, tags, tenants, tokens, top, topics, upload,
+    usage, uses, whoami, worker,
 };
 use crate::store::UseRow;
 use crate::token::Role;
@@ -186,7 +188,7 @@ pub(super) fn lives() -> Vec<Route> {
     const EXPORT: &str = "/api/v1/tenants/{tenant}/export";
     vec![
         row("PATCH", TENANT, Access::Platform, Time::Request, patch(lives::update))
-            .says("Change a tenant's plan, or the name that it is shown by")
+            .says("Change a tenant's plan, limits of its own, or the name that it is shown by")
             .conditional()
             .takes::<TenantChange>()
             .gives::<TenantView>(200, "The tenant.")
@@ -210,9 +212,6 @@ pub(super) fn lives() -> Vec<Route> {
                 "application/x-ndjson",
                 "One JSON object a line; the last one counts and signs off the others.",
             ),
-        row("GET", "/api/v1/plans", Access::Platform, Time::Request, get(lives::plans))
-            .says("List plans with what they allow")
-            .gives_page::<PlanEntry>("All of them."),
         row("GET", "/api/v1/erasures", Access::Platform, Time::Request, get(erasures::list))
             .says("List erasures of tenants")
             .asks::<ListParams>()
@@ -220,6 +219,35 @@ pub(super) fn lives() -> Vec<Route> {
         row("GET", "/api/v1/erasures/{erasure}", Access::Platform, Time::Request, get(erasures::one))
             .says("See how far an erasure is, with its signed report")
             .gives::<ErasureView>(200, "The erasure."),
+    ]
+}
+
+/// Plans, and how much of its limits a tenant uses.
+pub(super) fn limits() -> Vec<Route> {
+    const PLAN: &str = "/api/v1/plans/{plan}";
+    const LIMITS: &str = "/api/v1/tenants/{tenant}/limits";
+    vec![
+        row("GET", "/api/v1/plans", Access::Platform, Time::Request, get(plans::list))
+            .says("List plans with what they allow")
+            .gives_page::<PlanEntry>("All of them."),
+        row("GET", PLAN, Access::Platform, Time::Request, get(plans::one))
+            .says("See a plan")
+            .gives::<PlanEntry>(200, "The plan.")
+            .tagged(),
+        row("PUT", PLAN, Access::Platform, Time::Request, put(plans::put))
+            .says("Make or change a plan; it holds from the next request on, and for workers within seconds")
+            .conditional()
+            .takes::<NewPlan>()
+            .gives::<PlanEntry>(200, "It is changed.")
+            .gives::<PlanEntry>(201, "It is new.")
+            .tagged(),
+        row("DELETE", PLAN, Access::Platform, Time::Request, delete(plans::delete))
+            .says("Delete a plan that no tenant has")
+            .conditional()
+            .gives_nothing(204, DONE),
+        row("GET", LIMITS, Access::MemberOrPlatform, Time::Request, get(limits::list))
+            .says("See a tenant's limits, each with how much of it is used")
+            .gives_page::<LimitView>("All of them, by name."),
     ]
 }
 
@@ -546,7 +574,8 @@ pub(super) fn workers() -> Vec<Route> {
         row("POST", "/internal/v1/report", Access::Worker, Time::Request, post(worker::report))
             .says("How it goes")
             .takes::<serde_json::Value>()
-            .gives_nothing(204, "It was heard."),
+            .gives::<serde_json::Value>(200, "It was heard: the part of tenants' rates that this worker may use.")
+            .gives_nothing(204, "It was heard; this worker may use all of them."),
         row("POST", "/internal/v1/logs", Access::Worker, Time::Request, post(logs::take))
             .says("Lines of stages")
             .takes::<serde_json::Value>()

@@ -130,7 +130,7 @@ pub(super) async fn create(
     free(&new.name)?;
     check_display_name(&new.display_name)?;
     if let Some(plan) = &new.plan {
-        app.known_plan(plan)?;
+        App::known_plan(&permit.store().plan_table().await?, plan)?;
     }
     let plan = new.plan.map_or_else(|| crate::plans::STANDARD.to_owned(), String::from);
     let row = permit.store().create_tenant(permit.reach(), &new.name, placement, (&plan, &new.display_name)).await?;

@@ -76,16 +76,22 @@ pub(super) async fn create(
     State(app): State<App>,
     Form(new): Form<NewTopicForm>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let quotas = app.quotas(&permit.store().plan(permit.scope()).await?)?;
+    let limits = permit.store().limits(permit.scope()).await?;
     let above = |detail: String| Err(Problem::new(Code::LimitExceeded, detail));
-    if !(1..=quotas.partitions).contains(&new.partitions) {
-        return above(format!("a topic has 1 to {} partitions", quotas.partitions));
+    let wanted = u64::try_from(new.partitions).unwrap_or_default();
+    if wanted == 0 {
+        return above(format!("a topic has 1 to {} partitions", limits.partitions));
+    }
+    if wanted > limits.partitions {
+        return Err(Problem::at_limit("partitions", wanted, limits.partitions, "make the topic with fewer partitions"));
     }
     if new.max_record_bytes.is_some_and(|bytes| !RECORD_BYTES.contains(&bytes)) {
         return above(format!("`maxRecordBytes` is {} to {}", RECORD_BYTES.start(), RECORD_BYTES.end()));
     }
-    if app.topics().list(permit.scope()).await?.len() as u64 >= quotas.topics {
-        return above(format!("a tenant has at most {} topics; delete some that are no longer used", quotas.topics));
+    let topics = app.topics().list(permit.scope()).await?.len() as u64;
+    if topics >= limits.topics {
+        let todo = "delete topics that are no longer used";
+        return Err(Problem::at_limit("topics", topics, limits.topics, todo));
     }
     let topic = NewTopic { partitions: new.partitions, max_record_bytes: new.max_record_bytes };
     app.topics().create(permit.scope(), &new.name, topic).await?;

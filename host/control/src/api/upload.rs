@@ -11,6 +11,7 @@ use super::extract::{Names, Params};
 use crate::blobs::{Staged, Staging};
 use crate::config::ControlConfig;
 use crate::counted::UnderWay;
+use crate::paced::Pace;
 use crate::policy::Permit;
 use crate::policy::action::WriteModules;
 use crate::port::Inspected;
@@ -24,8 +25,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId, TenantId};
+use bulkhead_core::tenant_limits::TenantLimits;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::AtomicU64;
 use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
@@ -68,7 +71,9 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<UploadView>), Problem> {
     let config = app.config();
-    let declared = check_headers(&headers, config)?;
+    let limits = permit.store().limits(permit.scope()).await?;
+    let bytes_max = limits.upload_bytes.min(config.module_bytes_max);
+    let declared = check_headers(&headers, bytes_max)?;
     let expected = expected_digest(&headers)?;
     let tag = match tag.tag {
         Some(tag) => tag,
@@ -77,7 +82,7 @@ pub(super) async fn put(
     permit.store().need_project(permit.scope(), &at.project).await?;
     let _place = place(&app, permit.scope().tenant())?;
 
-    let staged = receive(app.blobs().stage().await?, body, declared, config).await?;
+    let staged = receive(app.blobs().stage().await?, body, (declared, bytes_max), config).await?;
     if let Some(expected) = expected.filter(|expected| *expected != staged.digest()) {
         let detail = format!("the header says {expected}, what arrived is {}; upload it again", staged.digest());
         return Err(Problem::new(Code::DigestMismatch, detail));
@@ -86,7 +91,7 @@ pub(super) async fn put(
     let Inspected { imports, ticks } =
         match permit.store().module(permit.scope(), &at.project, &staged.digest()).await? {
             Some(known) => Inspected { imports: known.imports, ticks: known.ticks },
-            None => inspect(&app, &staged).await?,
+            None => inspect(&app, permit.scope().tenant(), &limits, &staged).await?,
         };
     let module = NewModule {
         digest: staged.digest(),
@@ -119,7 +124,7 @@ async fn publish(
     module: &NewModule,
 ) -> Result<bool, Problem> {
     let (store, scope) = (permit.store(), permit.scope());
-    let quotas = app.quotas(&store.plan(scope).await?)?;
+    let quotas = store.limits(scope).await?;
     let _together = app.blobs().together().await;
     app.blobs().publish(scope, staged).await?;
     let put = store.put_module(scope, &at.project, (&at.module, tag), module, &quotas).await;
@@ -130,7 +135,7 @@ async fn publish(
 }
 
 /// What headers alone can refuse. Gives `Content-Length`.
-fn check_headers(headers: &HeaderMap, config: &ControlConfig) -> Result<Option<u64>, Problem> {
+fn check_headers(headers: &HeaderMap, bytes_max: u64) -> Result<Option<u64>, Problem> {
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if kind != "application/wasm" && kind != "application/octet-stream" {
@@ -142,18 +147,17 @@ fn check_headers(headers: &HeaderMap, config: &ControlConfig) -> Result<Option<u
         return Err(Problem::bad_request("send the component's bytes without a `Content-Encoding`"));
     }
     let declared = content_length(headers)?;
-    if declared.is_some_and(|length| length > config.module_bytes_max) {
-        return Err(too_large(config));
+    if declared.is_some_and(|length| length > bytes_max) {
+        return Err(too_large(bytes_max));
     }
     Ok(declared)
 }
 
-fn too_large(config: &ControlConfig) -> Problem {
-    let detail = format!(
-        "a module has at most {} bytes; build it for size (`opt-level = \"s\"`, `strip = true`)",
-        config.module_bytes_max
-    );
-    Problem::new(Code::ModuleTooLarge, detail)
+fn too_large(bytes_max: u64) -> Problem {
+    let detail =
+        format!("a module has at most {bytes_max} bytes; build it for size (`opt-level = \"s\"`, `strip = true`)");
+    let problem = Problem::new(Code::ModuleTooLarge, detail);
+    problem.with_member("limit", "uploadBytes").with_member("allowed", bytes_max).with_member("unit", "bytes")
 }
 
 /// The SHA-256 that `Repr-Digest` or `Content-Digest` (RFC 9530) or the older `Digest` names.
@@ -175,7 +179,7 @@ fn expected_digest(headers: &HeaderMap) -> Result<Option<ModuleDigest>, Problem>
 async fn receive(
     mut staging: Staging,
     body: Body,
-    declared: Option<u64>,
+    (declared, bytes_max): (Option<u64>, u64),
     config: &ControlConfig,
 ) -> Result<Staged, Problem> {
     let truncated =
@@ -190,8 +194,8 @@ async fn receive(
             Ok(Some(Err(_))) => return Err(truncated()),
             Ok(Some(Ok(chunk))) => chunk,
         };
-        if staging.bytes() + chunk.len() as u64 > config.module_bytes_max {
-            return Err(too_large(config));
+        if staging.bytes() + chunk.len() as u64 > bytes_max {
+            return Err(too_large(bytes_max));
         }
         staging.write(&chunk).await?;
     }
@@ -213,11 +217,25 @@ fn too_slow(config: &ControlConfig) -> Problem {
     Problem::new(Code::RequestTimeout, detail)
 }
 
-/// Has the engine look at it, a few at a time.
-async fn inspect(app: &App, staged: &Staged) -> Result<Inspected, Problem> {
+/// Has the engine look at it, a few at a time. A tenant that has had its part of the cores for this hour is told when to come again.
+async fn inspect(app: &App, tenant: &TenantId, limits: &TenantLimits, staged: &Staged) -> Result<Inspected, Problem> {
+    let hour_ms = limits.compile_seconds_per_hour as f64 * 1_000.0;
+    let pace = Pace { rate: hour_ms / 3_600.0, burst: hour_ms };
+    let (compiled, allowed) = (&app.inner.compiled, limits.compile_seconds_per_hour);
+    let wait = compiled.wait(tenant, pace);
+    if !wait.is_zero() {
+        return Err(Problem::at_rate("compileSecondsPerHour", compiled.used(tenant) / 1_000, allowed, wait));
+    }
+    let cpu_ms = AtomicU64::new(0);
+    let inspected = look(app, staged, &cpu_ms).await;
+    compiled.take(tenant, pace, cpu_ms.into_inner());
+    inspected
+}
+
+async fn look(app: &App, staged: &Staged, cpu_ms: &AtomicU64) -> Result<Inspected, Problem> {
     let inspected = timeout(app.config().inspection_time_max, async {
         let _turn = app.inner.inspections.acquire().await.map_err(Problem::internal)?;
-        Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?).await?)
+        Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?, cpu_ms).await?)
     });
     match inspected.await {
         Ok(inspected) => inspected,

@@ -9,11 +9,12 @@ use crate::policy::action::{FetchAssignment, FetchModule, SendReport};
 use crate::policy::{Fleet, Permit};
 use crate::problem::Problem;
 use crate::store::{Reporter, now_ms};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::assignment::WorkerReport;
+use bulkhead_core::assignment::{ReportAnswer, WorkerReport};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ModuleDigest, TenantId};
 use bulkhead_core::scope::WorkerScope;
@@ -104,7 +105,7 @@ pub(super) async fn report(
     permit: Permit<SendReport>,
     State(app): State<App>,
     Limited(body): Limited<REPORT_BYTES_MAX>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let mut report: WorkerReport = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a worker's report: {error}")))?;
     check_slot(permit.reach(), &report.worker)?;
@@ -116,11 +117,16 @@ pub(super) async fn report(
     let away = permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
     let mut news = app.inner.news.of(&report, now_ms());
     news.extend(app.anomalies().hear(&report, now_ms()));
-    permit.store().add_lines(permit.reach(), &report.worker, &news, &super::logs::bounds(&app)).await?;
+    permit.store().add_lines(permit.reach(), &report.worker, &news).await?;
     // As if nothing had been said of them, so that the worker's next report is merged.
     report.pipelines.retain(|pipeline| !away.contains(&pipeline.key.tenant));
+    let worker = report.worker.clone();
     app.live().hear(report);
-    Ok(StatusCode::NO_CONTENT)
+    let shares = app.live().shares(&worker);
+    if shares.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(ReportAnswer { shares }).into_response())
 }
 
 #[derive(Deserialize)]

@@ -152,7 +152,7 @@ actions! {
     DeleteTenant = "tenants.delete", TenantScope, [PlatformAdmin], Always;
     /// See one tenant and the names of its projects.
     ReadTenant = "tenants.read", TenantScope, [Member, PlatformAdmin], Always;
-    /// Change a tenant's plan, and the name that it is shown by.
+    /// Change a tenant's plan, limits of its own, and the name that it is shown by.
     UpdateTenant = "tenants.update", TenantScope, [PlatformAdmin], Always;
     /// Suspend a tenant.
     SuspendTenant = "tenants.suspend", TenantScope, [PlatformAdmin], Always;
@@ -162,6 +162,12 @@ actions! {
     ExportTenant = "tenants.export", TenantScope, [TenantAdmin], Always;
     /// See which plans there are.
     ListPlans = "plans.list", Platform, [PlatformAdmin], Always;
+    /// Make or change a plan.
+    WritePlan = "plans.write", Platform, [PlatformAdmin], Always;
+    /// Delete a plan.
+    DeletePlan = "plans.delete", Platform, [PlatformAdmin], Always;
+    /// See a tenant's limits, and how much of them is used.
+    ReadLimits = "limits.read", TenantScope, [Member, PlatformAdmin], Always;
     /// See how far erasures are, and their reports.
     ReadErasures = "erasures.read", Platform, [PlatformAdmin], Always;
     /// See what pipelines have used.

@@ -46,6 +46,7 @@ use action::{Action, Audited, See};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ProjectId, TenantId};
 use bulkhead_core::scope::TenantScope;
+use bulkhead_core::tenant_limits::TenantLimits;
 use cedar::Verdict;
 use holding::{of_token, subjects_of};
 use parking_lot::Mutex;
@@ -265,9 +266,9 @@ impl Policy {
         self.record::<A>(principal, &target, Some(&problem), &[], None).await.err().unwrap_or(problem)
     }
 
-    /// The plan of a tenant; `None` where there is none of this name.
-    pub(crate) async fn plan_of(&self, tenant: &TenantId) -> Result<Option<String>, Problem> {
-        Ok(self.store.life(tenant).await?.map(|row| row.plan))
+    /// What a tenant may; `None` where there is none of this name.
+    pub(crate) async fn limits_of(&self, tenant: &TenantId) -> Result<Option<TenantLimits>, Problem> {
+        Ok(self.store.limits_to_decide(tenant).await?.map(|effective| effective.limits))
     }
 
     /// Whether the metadata answers.

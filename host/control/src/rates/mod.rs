@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use bucket::{Buckets, Verdict};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
+use bulkhead_core::tenant_limits::TenantLimits;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -121,7 +122,7 @@ fn told(whose: &'static str, verdict: &Verdict, rate: Rate, tally: &Tally) -> Re
         rate.per_second(),
         rate.burst()
     );
-    let problem = Problem::new(code, detail).with_member("allowed", rate.per_second().into());
+    let problem = Problem::new(code, detail).with_member("allowed", rate.per_second());
     Err(problem.with_member("retryAfterMs", wait_ms))
 }
 
@@ -150,18 +151,23 @@ impl App {
 
     /// What the plan of a tenant allows. Where the metadata does not answer, what was known before, or what `standard` allows.
     async fn rate_of(&self, tenant: Option<&TenantId>) -> Rate {
-        let standard = self.config().quotas.api_rate();
+        let standard = api_rate(&self.config().quotas);
         let Some(tenant) = tenant else { return standard };
         if let Some(known) = self.rates().known(tenant) {
             return known;
         }
-        let rate = match self.policy().plan_of(tenant).await {
-            Ok(plan) => plan.and_then(|plan| self.config().quotas_of(&plan)).map_or(standard, |own| own.api_rate()),
+        let rate = match self.policy().limits_of(tenant).await {
+            Ok(limits) => limits.map_or(standard, |own| api_rate(&own)),
             Err(_) => self.rates().known(tenant).unwrap_or(standard),
         };
         self.rates().learn(tenant, rate);
         rate
     }
+}
+
+/// How many requests to the API.
+fn api_rate(limits: &TenantLimits) -> Rate {
+    Rate::new(limits.api_requests_per_second, limits.api_burst)
 }
 
 /// Counts a request for what needs no token against its address.

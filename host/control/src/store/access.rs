@@ -123,8 +123,8 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         if count.cast_unsigned() >= max {
-            let detail = format!("a tenant has at most {max} role bindings; bind roles to groups instead of to users");
-            return Err(Problem::new(Code::LimitExceeded, detail));
+            let todo = "bind roles to groups instead of to users";
+            return Err(Problem::at_limit("roleBindings", count.cast_unsigned(), max, todo));
         }
         let query = match bound.project {
             None => sqlx::query(
@@ -210,8 +210,8 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         if others.cast_unsigned() >= max {
-            let detail = format!("a tenant has at most {max} roles of its own; delete some that are no longer used");
-            return Err(Problem::new(Code::LimitExceeded, detail));
+            let todo = "delete roles that are no longer used";
+            return Err(Problem::at_limit("roles", others.cast_unsigned(), max, todo));
         }
         sqlx::query(
             "INSERT INTO custom_roles (tenant, role, description, actions, updated_ms, updated_by)

@@ -45,7 +45,12 @@ impl Store {
             }
         }
         pipelines.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Assignment { generation, pipelines, erasures })
+        let (mut tenants, held) = self.worker_limits(fleet).await?;
+        for told in &mut pipelines {
+            told.held = held.get(&told.key.tenant).cloned();
+        }
+        tenants.retain(|tenant, _| pipelines.binary_search_by(|told| told.key.tenant.cmp(tenant)).is_ok());
+        Ok(Assignment { generation, pipelines, erasures, tenants })
     }
 
     /// What the tenants of one home run, and the generation there.
@@ -141,6 +146,7 @@ fn told(
         spec,
         // Until its positions are forgotten, nobody may run it.
         paused: paused != 0 || starting_over != 0,
+        held: None,
     })
 }
 

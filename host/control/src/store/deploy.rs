@@ -7,7 +7,6 @@
 use super::pipelines::{PipelineRow, current, missing};
 use super::{Store, Tx, entries, modules, now_ms, revisions, to_json};
 use crate::condition::Condition;
-use crate::config::Quotas;
 use crate::port::Inspected;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
@@ -15,6 +14,7 @@ use bulkhead_core::grant;
 use bulkhead_core::manifest::{ManifestError, ModuleRef, PipelineSpec, Start};
 use bulkhead_core::name::{PipelineName, ProjectId};
 use bulkhead_core::scope::TenantScope;
+use bulkhead_core::tenant_limits::TenantLimits;
 use bulkhead_vault::Vault;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) start: Option<Start>,
     /// Nothing is to be written.
     pub(crate) dry_run: bool,
-    pub(crate) quotas: &'a Quotas,
+    pub(crate) limits: &'a TenantLimits,
     pub(crate) vault: &'a Arc<Vault>,
 }
 
@@ -106,10 +106,13 @@ impl Store {
             Some(row) if row.spec == spec && terms.start.is_none() => Applied::Unchanged,
             Some(_) => Applied::Changed,
             None => {
-                refuse_new(&mut tx, scope, project, name, terms.quotas.pipelines).await?;
+                refuse_new(&mut tx, scope, project, name, terms.limits.pipelines).await?;
                 Applied::Created
             }
         };
+        if applied != Applied::Unchanged {
+            within_limits(&mut tx, scope, (project, name), &spec, terms.limits).await?;
+        }
         if terms.dry_run {
             return Ok(Deployed { applied, before, spec, now: None });
         }
@@ -247,8 +250,38 @@ async fn refuse_new(
         .fetch_one(&mut **tx)
         .await?;
     if count.cast_unsigned() >= pipelines_max {
-        let detail = format!("a tenant has at most {pipelines_max} pipelines; delete some that are no longer used");
-        return Err(Problem::new(Code::LimitExceeded, detail));
+        let todo = "delete pipelines that are no longer used";
+        return Err(Problem::at_limit("pipelines", count.cast_unsigned(), pipelines_max, todo));
+    }
+    Ok(())
+}
+
+/// Refuses stages that would be too many, and one whose guest would never find room.
+async fn within_limits(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    (project, name): (&ProjectId, &PipelineName),
+    spec: &PipelineSpec,
+    limits: &TenantLimits,
+) -> Result<(), Problem> {
+    let (others,): (i64,) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(stages), 0) AS BIGINT) FROM pipelines
+         WHERE tenant = $1 AND NOT (project = $2 AND pipeline = $3)",
+    )
+    .bind(scope.tenant().as_str())
+    .bind(project.as_str())
+    .bind(name.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    let (others, more) = (others.cast_unsigned(), spec.stages.len() as u64);
+    if others + more > limits.stages {
+        let todo = "make one stage of several, or delete pipelines that are no longer used";
+        return Err(Problem::at_limit("stages", others, limits.stages, todo));
+    }
+    let largest = spec.stages.iter().map(|stage| stage.limits.memory_bytes).max().unwrap_or_default();
+    if largest > limits.guest_memory_bytes {
+        let todo = "lower `limits.memoryBytes` of the stage that asks for more than all guests may have together";
+        return Err(Problem::at_limit("guestMemoryBytes", largest, limits.guest_memory_bytes, todo));
     }
     Ok(())
 }
@@ -267,11 +300,11 @@ async fn write(
     // A pipeline that was there begins anew once workers have left, which they are told with the next generation.
     let written = sqlx::query(
         "INSERT INTO pipelines (tenant, project, pipeline, first_revision, revision, manifest, spec, paused, created_ms,
-                                updated_ms, incarnation, start_at)
-         SELECT tenant, project, $3, $4, $4, $5, $6, FALSE, $7, $7, $8, $9 FROM projects
+                                updated_ms, incarnation, start_at, stages)
+         SELECT tenant, project, $3, $4, $4, $5, $6, FALSE, $7, $7, $8, $9, $11 FROM projects
          WHERE tenant = $1 AND project = $2
          ON CONFLICT (tenant, project, pipeline) DO UPDATE SET revision = excluded.revision,
-            manifest = excluded.manifest, spec = excluded.spec, updated_ms = excluded.updated_ms,
+            manifest = excluded.manifest, spec = excluded.spec, updated_ms = excluded.updated_ms, stages = excluded.stages,
             start_at = COALESCE(excluded.start_at, pipelines.start_at),
             starting_over = pipelines.starting_over OR excluded.start_at IS NOT NULL,
             told_generation = CASE WHEN excluded.start_at IS NULL THEN pipelines.told_generation
@@ -287,6 +320,7 @@ async fn write(
     .bind(uuid::Uuid::now_v7().to_string())
     .bind(&start)
     .bind(told_generation.cast_signed())
+    .bind(i64::try_from(new.spec.stages.len()).unwrap_or(i64::MAX))
     .execute(&mut **tx)
     .await?;
     if written.rows_affected() == 0 {
@@ -309,7 +343,7 @@ async fn write(
     .bind(terms.by)
     .execute(&mut **tx)
     .await?;
-    revisions::prune(tx, scope, project, name, terms.quotas.revisions).await?;
+    revisions::prune(tx, scope, project, name, terms.limits.revisions).await?;
     write_uses(tx, scope, project, new.spec).await
 }
 

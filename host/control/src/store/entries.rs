@@ -434,10 +434,8 @@ async fn refuse_new(tx: &mut Tx, scope: &TenantScope, at: EntryAt<'_>, entries_m
         return Err(Problem::not_found(format!("project `{}`", at.project)));
     }
     if count.cast_unsigned() >= entries_max {
-        let detail = format!(
-            "a tenant has at most {entries_max} config entries and secrets; delete some that are no longer used"
-        );
-        return Err(Problem::new(Code::LimitExceeded, detail));
+        let todo = "delete config entries or secrets that are no longer used";
+        return Err(Problem::at_limit("entries", count.cast_unsigned(), entries_max, todo));
     }
     Ok(())
 }

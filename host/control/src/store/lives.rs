@@ -3,11 +3,14 @@
 //! Must never: change a tenant without checking the request's condition in the same transaction.
 
 use super::homes::MetadataPlacement;
-use super::{Store, Tx, now_ms, stored};
+use super::plans::kept_values;
+use super::{Store, Tx, now_ms, stored, to_json};
 use crate::condition::Condition;
 use crate::problem::Problem;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::scope::TenantScope;
+use bulkhead_core::tenant_limits::LimitValues;
+use std::collections::BTreeMap;
 
 /// A tenant as it is kept.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub(crate) struct LifeRow {
     pub(crate) plan: String,
     pub(crate) display_name: String,
     pub(crate) suspended: Option<Suspended>,
+    /// What it has instead of what its plan says.
+    pub(crate) own_limits: LimitValues,
     changes: i64,
 }
 
@@ -35,6 +40,8 @@ pub(crate) struct Suspended {
 pub(crate) struct Change {
     pub(crate) plan: Option<String>,
     pub(crate) display_name: Option<String>,
+    /// Limits of its own, by name; `None` for what its plan says.
+    pub(crate) limits: BTreeMap<String, Option<u64>>,
 }
 
 impl LifeRow {
@@ -44,19 +51,21 @@ impl LifeRow {
     }
 }
 
-type Row = (String, i64, String, String, String, Option<i64>, String, i64, i64);
+type Row = (String, i64, String, String, String, Option<i64>, String, i64, i64, String);
 
 fn from_row(
-    (tenant, created_ms, placement, plan, display_name, since_ms, reason, told, changes): Row,
+    (tenant, created_ms, placement, plan, display_name, since_ms, reason, told, changes, own): Row,
 ) -> Result<LifeRow, Problem> {
     let told_generation = told.cast_unsigned();
     let suspended = since_ms.map(|since_ms| Suspended { since_ms, reason, told_generation });
     let placement = stored(&placement)?;
-    Ok(LifeRow { tenant, created_ms, placement, plan, display_name, suspended, changes })
+    let own_limits = kept_values(&own)?;
+    Ok(LifeRow { tenant, created_ms, placement, plan, display_name, suspended, own_limits, changes })
 }
 
 const SELECT: &str =
-    "SELECT tenant, created_ms, metadata, plan, display_name, suspended_ms, suspended_for, told_generation, changes
+    "SELECT tenant, created_ms, metadata, plan, display_name, suspended_ms, suspended_for, told_generation, changes,
+            own_limits
      FROM tenants WHERE tenant = $1";
 
 impl Store {
@@ -67,12 +76,6 @@ impl Store {
         row.map(from_row).transpose()
     }
 
-    /// The plan of a tenant.
-    pub(crate) async fn plan(&self, scope: &TenantScope) -> Result<String, Problem> {
-        let row = self.life(scope.tenant()).await?.ok_or_else(missing)?;
-        Ok(row.plan)
-    }
-
     /// The plans that tenants have.
     pub(crate) async fn plans_in_use(&self) -> Result<Vec<String>, Problem> {
         let mut tx = self.reading_background().await?;
@@ -80,7 +83,7 @@ impl Store {
         Ok(rows.into_iter().map(|(plan,)| plan).collect())
     }
 
-    /// Changes plan and name.
+    /// Changes plan, limits and name. Workers keep some limits, so they are told.
     pub(crate) async fn change_tenant(
         &self,
         scope: &TenantScope,
@@ -89,14 +92,24 @@ impl Store {
     ) -> Result<LifeRow, Problem> {
         let mut tx = self.begin_registered(scope).await?;
         let before = checked(&mut tx, scope, condition).await?;
+        let mut own_limits = before.own_limits.clone();
+        for (name, value) in &change.limits {
+            let done = match value {
+                Some(value) => own_limits.set(name, *value),
+                None => own_limits.unset(name),
+            };
+            done.map_err(|error| Problem::of_limit(&error))?;
+        }
         let now = LifeRow {
+            own_limits,
             plan: change.plan.clone().unwrap_or(before.plan),
             display_name: change.display_name.clone().unwrap_or(before.display_name),
             changes: before.changes + 1,
             ..before
         };
+        tx.raise().await?;
         self.keep(&mut tx, scope, &now).await?;
-        tx.commit().await?;
+        self.commit_raised(tx).await?;
         Ok(now)
     }
 
@@ -147,7 +160,7 @@ async fn write(tx: &mut Tx, row: &LifeRow) -> Result<(), Problem> {
     let suspended = row.suspended.as_ref();
     sqlx::query(
         "UPDATE tenants SET plan = $2, display_name = $3, suspended_ms = $4, suspended_for = $5, told_generation = $6,
-            changes = $7 WHERE tenant = $1",
+            changes = $7, own_limits = $8 WHERE tenant = $1",
     )
     .bind(&row.tenant)
     .bind(&row.plan)
@@ -156,6 +169,7 @@ async fn write(tx: &mut Tx, row: &LifeRow) -> Result<(), Problem> {
     .bind(suspended.map_or("", |suspended| &suspended.reason))
     .bind(suspended.map_or(0, |suspended| suspended.told_generation).cast_signed())
     .bind(row.changes)
+    .bind(to_json(&row.own_limits.iter().collect::<BTreeMap<_, _>>())?)
     .execute(&mut **tx)
     .await?;
     Ok(())

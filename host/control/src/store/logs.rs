@@ -4,7 +4,9 @@
 
 use super::database::Database;
 use super::homes::unless_own;
+use super::plans::kept_values;
 use super::{Page, Store, Tx};
+use crate::plans::PlanTable;
 use crate::policy::Fleet;
 use crate::problem::Problem;
 use bulkhead_core::log_line::{LogLevel, LogLine};
@@ -21,9 +23,9 @@ const PRUNED_TOGETHER: i64 = 1_000;
 
 /// How much one tenant keeps.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LogBound {
-    pub(crate) lines: u64,
-    pub(crate) bytes: u64,
+struct LogBound {
+    lines: u64,
+    bytes: u64,
 }
 
 /// Which lines are wanted.
@@ -55,23 +57,18 @@ type Row = (String, i64, String, String, String, i64, String, String);
 
 impl Store {
     /// Keeps lines, of each tenant as much as its plan allows. Those of pipelines that are not there are let go: the worker was late.
-    pub(crate) async fn add_lines(
-        &self,
-        fleet: &Fleet,
-        worker: &str,
-        lines: &[LogLine],
-        bound_of: &(dyn Fn(&str) -> LogBound + Sync),
-    ) -> Result<(), Problem> {
+    pub(crate) async fn add_lines(&self, fleet: &Fleet, worker: &str, lines: &[LogLine]) -> Result<(), Problem> {
         if lines.is_empty() {
             return Ok(());
         }
+        let plans = self.plan_table().await?;
         let mut of_tenants: BTreeMap<&TenantId, Vec<&LogLine>> = BTreeMap::new();
         for line in lines {
             of_tenants.entry(&line.key.tenant).or_default().push(line);
         }
         for (home, tenants) in self.by_home(of_tenants).await? {
             let own = tenants.keys().next().filter(|_| home.own).map(|tenant| (*tenant).clone());
-            let added = self.add_lines_in(&home, fleet, worker, tenants, bound_of).await;
+            let added = self.add_lines_in(&home, fleet, worker, tenants, &plans).await;
             // Lines for metadata that is away are lost, as those of a worker that dies are.
             unless_own(own.as_ref(), added)?;
         }
@@ -84,13 +81,21 @@ impl Store {
         fleet: &Fleet,
         worker: &str,
         tenants: BTreeMap<&TenantId, Vec<&LogLine>>,
-        bound_of: &(dyn Fn(&str) -> LogBound + Sync),
+        plans: &PlanTable,
     ) -> Result<(), Problem> {
         let mut tx = self.begin_fleet(home, fleet).await?;
         for (tenant, lines) in tenants {
             tx.turn_to(tenant).await?;
-            add(&mut tx, worker, tenant, &lines, bound_of).await?;
+            add(&mut tx, worker, tenant, &lines, plans).await?;
         }
+        tx.commit().await
+    }
+
+    /// Keeps lines that control itself has to say to a tenant.
+    pub(crate) async fn add_own_lines(&self, scope: &TenantScope, lines: &[LogLine]) -> Result<(), Problem> {
+        let plans = self.plan_table().await?;
+        let mut tx = self.begin(scope).await?;
+        add(&mut tx, "", scope.tenant(), &lines.iter().collect::<Vec<_>>(), &plans).await?;
         tx.commit().await
     }
 
@@ -166,7 +171,7 @@ async fn add(
     worker: &str,
     tenant: &TenantId,
     lines: &[&LogLine],
-    bound_of: &(dyn Fn(&str) -> LogBound + Sync),
+    plans: &PlanTable,
 ) -> Result<(), Problem> {
     let (mut count, mut size) = (0_i64, 0_i64);
     for line in lines {
@@ -188,9 +193,12 @@ async fn add(
     .bind(size)
     .fetch_one(&mut **tx)
     .await?;
-    let (plan,): (String,) =
-        sqlx::query_as("SELECT plan FROM tenants WHERE tenant = $1").bind(tenant.as_str()).fetch_one(&mut **tx).await?;
-    prune(tx, tenant, usage, bound_of(&plan)).await
+    let (plan, own): (String, String) = sqlx::query_as("SELECT plan, own_limits FROM tenants WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_one(&mut **tx)
+        .await?;
+    let limits = plans.effective(&plan, &kept_values(&own)?).limits;
+    prune(tx, tenant, usage, LogBound { lines: limits.log_lines, bytes: limits.log_bytes }).await
 }
 
 async fn insert(tx: &mut Tx, worker: &str, line: &LogLine, bytes: i64) -> Result<bool, Problem> {

@@ -3,13 +3,13 @@
 //! Must never: delete a module that a pipeline uses, or know one that inspection did not accept.
 
 use super::{Page, Store, Tx, now_ms, stored, stored_json, to_json};
-use crate::config::Quotas;
 use crate::port::Inspected;
 use crate::problem::Problem;
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ModuleRef;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId};
 use bulkhead_core::scope::TenantScope;
+use bulkhead_core::tenant_limits::TenantLimits;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A module that inspection accepted.
@@ -49,7 +49,7 @@ impl Store {
         project: &ProjectId,
         (name, tag): (&ModuleName, &ModuleName),
         module: &NewModule,
-        quotas: &Quotas,
+        limits: &TenantLimits,
     ) -> Result<bool, Problem> {
         let (tenant, digest) = (scope.tenant().as_str(), module.digest.to_string());
         let mut tx = self.begin(scope).await?;
@@ -71,7 +71,7 @@ impl Store {
         .rows_affected()
             > 0;
         if made {
-            within_quota(&mut tx, scope, quotas).await?;
+            within_limits(&mut tx, scope, limits).await?;
         }
         sqlx::query(
             "INSERT INTO tags (tenant, project, name, tag, digest, updated_ms) VALUES ($1, $2, $3, $4, $5, $6)
@@ -333,18 +333,19 @@ async fn refuse_used(tx: &mut Tx, scope: &TenantScope, project: &ProjectId, dige
     Err(Problem::new(Code::ModuleInUse, detail))
 }
 
-async fn within_quota(tx: &mut Tx, scope: &TenantScope, quotas: &Quotas) -> Result<(), Problem> {
+async fn within_limits(tx: &mut Tx, scope: &TenantScope, limits: &TenantLimits) -> Result<(), Problem> {
     let (count, bytes): (i64, i64) =
         sqlx::query_as("SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM modules WHERE tenant = $1")
             .bind(scope.tenant().as_str())
             .fetch_one(&mut **tx)
             .await?;
-    if count.cast_unsigned() > quotas.modules || bytes.cast_unsigned() > quotas.module_bytes {
-        let detail = format!(
-            "a tenant keeps at most {} modules of {} bytes together; delete some that are no longer used",
-            quotas.modules, quotas.module_bytes
-        );
-        return Err(Problem::new(Code::LimitExceeded, detail));
+    // The new one is counted in.
+    let todo = "delete modules that are no longer used";
+    if count.cast_unsigned() > limits.modules {
+        return Err(Problem::at_limit("modules", count.cast_unsigned() - 1, limits.modules, todo));
+    }
+    if bytes.cast_unsigned() > limits.module_bytes {
+        return Err(Problem::at_limit("moduleBytes", bytes.cast_unsigned(), limits.module_bytes, todo));
     }
     Ok(())
 }

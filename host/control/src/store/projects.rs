@@ -51,8 +51,8 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         if count.cast_unsigned() >= projects_max {
-            let detail = format!("a tenant has at most {projects_max} projects; delete some that are no longer used");
-            return Err(Problem::new(Code::LimitExceeded, detail));
+            let todo = "delete projects that are no longer used";
+            return Err(Problem::at_limit("projects", count.cast_unsigned(), projects_max, todo));
         }
         let created_ms = now_ms();
         sqlx::query("INSERT INTO projects (tenant, project, description, created_ms) VALUES ($1, $2, $3, $4)")

@@ -96,6 +96,7 @@ impl Fixture {
             totals,
             state_bytes: 0,
             memory_bytes: 0,
+            slowed: None,
             stages: BTreeMap::new(),
             initialised: BTreeMap::new(),
             uses: Vec::new(),

@@ -234,7 +234,7 @@ async fn two_processes_do_not_get_into_each_others_way() {
     let all = tasks.join_all().await;
     let made = all.iter().filter(|result| result.is_ok()).count();
     let refused: BTreeSet<_> = all.into_iter().filter_map(Result::err).collect();
-    assert_eq!((made, refused), (10, BTreeSet::from(["BH0208"])), "six for each tenant, `default` among them");
+    assert_eq!((made, refused), (10, BTreeSet::from(["BH0085"])), "six for each tenant, `default` among them");
 }
 
 #[tokio::test]

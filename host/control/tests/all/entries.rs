@@ -143,7 +143,7 @@ async fn what_is_no_value_or_no_name_is_refused() {
     }
     dev.put(&at("secrets/b"), "x").await.expect(201);
     dev.put(&at("config/c"), "1").await.expect(201);
-    dev.put(&at("config/d"), "1").await.refused(422, "BH0208");
+    dev.put(&at("config/d"), "1").await.refused(422, "BH0085");
     dev.put(&at("config/c"), "2").await.expect(200);
 }
 

@@ -46,7 +46,7 @@ async fn a_plan_says_how_much_and_two_changes_at_once_are_told_apart() {
     assert_eq!(made.expect(201)["plan"], json!("trial"));
     let dev = server.client("acme", Role::Developer);
     let many = json!({"name": "in", "partitions": 9});
-    dev.post(&format!("{ACME}/topics"), &many).await.refused(422, "BH0208");
+    dev.post(&format!("{ACME}/topics"), &many).await.refused(422, "BH0085");
 
     let shown = platform.get(ACME).await;
     let tag = shown.headers["etag"].to_str().unwrap().to_owned();
@@ -62,7 +62,7 @@ async fn a_plan_says_how_much_and_two_changes_at_once_are_told_apart() {
     platform.send("PATCH", ACME, ("x-a", "b"), r#"{"name": "globex"}"#).await.refused(400, "BH0007");
     let plans = platform.get("/api/v1/plans").await.expect(200);
     assert_eq!(plans["items"][0]["name"], json!("standard"));
-    assert_eq!(plans["items"][1]["quotas"]["partitions"], json!(8));
+    assert_eq!(plans["items"][1]["limits"]["partitions"], json!(8));
 }
 
 #[tokio::test]

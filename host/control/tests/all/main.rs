@@ -15,6 +15,7 @@ mod dead_letters;
 mod description;
 mod entries;
 pub(crate) mod harness;
+mod limits;
 mod lives;
 mod logs;
 mod matrix;

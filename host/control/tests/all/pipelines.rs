@@ -190,7 +190,7 @@ async fn a_tenants_pipelines_are_bounded() {
     let dev = ready(&server, "acme").await;
     dev.put(AT, MANIFEST).await.expect(201);
     let other = "/api/v1/tenants/acme/projects/default/pipelines/q";
-    dev.put(other, MANIFEST.replace("name: p", "name: q")).await.refused(422, "BH0208");
+    dev.put(other, MANIFEST.replace("name: p", "name: q")).await.refused(422, "BH0085");
     dev.put(AT, MANIFEST.replace("{topic: in}", "{topic: in, start: latest}")).await.expect(200);
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// Accepts what begins like a component, after a permit of `gate`; counts how often it was asked.
@@ -32,9 +32,13 @@ impl Default for MemoryModules {
 
 pub(crate) const SECRET_CAUSE: &str = "physical-name-of-another-tenant";
 
+/// What looking at any module takes of a core.
+pub(crate) const COMPILE_MS: u64 = 400;
+
 #[async_trait]
 impl Modules for MemoryModules {
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, Refusal> {
+    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
+        cpu_ms.fetch_add(COMPILE_MS, Ordering::SeqCst);
         self.asked.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "{SECRET_CAUSE}");
         self.gate.acquire().await.unwrap().forget();
@@ -289,6 +293,12 @@ impl Topics for MemoryTopics {
 
     async fn forget_usage(&self, _: &TenantScope, _: i64) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    async fn stored(&self, scope: &TenantScope) -> Result<Option<u64>, Refusal> {
+        let state = self.state()?;
+        let own = state.topics.iter().filter(|((tenant, _), _)| tenant == scope.tenant());
+        Ok(Some(own.flat_map(|(_, (_, partitions))| partitions).map(|batch| batch.bytes() as u64).sum()))
     }
 
     async fn objects(&self, _: &TenantScope, _: Option<&str>, _: usize) -> Result<Vec<ObjectInfo>, Refusal> {

@@ -70,7 +70,7 @@ async fn a_tenants_projects_are_bounded() {
     let server = Server::with(|config| config.quotas.projects = 2).await;
     let dev = server.tenant("acme").await;
     dev.post(PROJECTS, &json!({"name": "a"})).await.expect(201);
-    dev.post(PROJECTS, &json!({"name": "b"})).await.refused(422, "BH0208");
+    dev.post(PROJECTS, &json!({"name": "b"})).await.refused(422, "BH0085");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! More requests than allowed: who is refused, what they are told, and what it costs the others.
 
 use crate::harness::Server;
-use bulkhead_control::{Quotas, Rate, Role};
+use bulkhead_control::{Rate, Role};
+use bulkhead_core::tenant_limits::TenantLimits;
 use serde_json::{Value, json};
 
 /// Rates at which nothing comes back while a test runs.
-fn scarce(server_quotas: &mut Quotas) {
+fn scarce(server_quotas: &mut TenantLimits) {
     (server_quotas.api_requests_per_second, server_quotas.api_burst) = (1, 10);
 }
 

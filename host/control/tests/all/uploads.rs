@@ -280,7 +280,7 @@ async fn a_tenants_modules_are_bounded() {
     let server = Server::with(|config| config.quotas.modules = 1).await;
     let dev = server.tenant("acme").await;
     dev.put(M, component("1")).await.expect(201);
-    dev.put(M, component("2")).await.refused(422, "BH0208");
+    dev.put(M, component("2")).await.refused(422, "BH0085");
     let tags = dev.get(M).await.expect(200);
     assert_eq!(tags["tags"][0]["module"]["digest"], ModuleDigest::of(&component("1")).to_string());
     server.until("only the first is left", async || server.objects().len() == 1).await;

@@ -10,6 +10,7 @@ use bulkhead_core::code::Code;
 use bytes::Bytes;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -17,6 +18,9 @@ use tokio::sync::Semaphore;
 
 /// Bytes of the child's last words that are kept.
 const STDERR_BYTES_MAX: u64 = 8 << 10;
+
+/// What Linux counts time in for programs.
+const TICK_MS: u64 = 10;
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -36,14 +40,16 @@ impl Compiler {
         Self { command, limits, profiling, places: Semaphore::new(limits.children.max(1) as usize) }
     }
 
-    /// The compiled code of a module, made in a child of its own. Dropping the future kills the child.
-    pub(crate) async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, Refusal> {
+    /// The compiled code of a module, made in a child of its own. Dropping the future kills the child. What the child took of a core is
+    /// added to `cpu_ms`, however it ends.
+    pub(crate) async fn compile(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Vec<u8>, Refusal> {
         let _place = self.places.acquire().await.map_err(|_| failed("the host is stopping"))?;
         let mut child = self.start()?;
         let wall = Duration::from_millis(self.limits.wall_ms);
-        match tokio::time::timeout(wall, self.converse(&mut child, wasm)).await {
+        match tokio::time::timeout(wall, self.converse(&mut child, wasm, cpu_ms)).await {
             Ok(done) => done,
             Err(_) => {
+                count_cpu(&child, cpu_ms);
                 self.end(&mut child).await;
                 Err(Refusal::new(Code::CompileLimit, format!("time: at most {} ms", self.limits.wall_ms)))
             }
@@ -67,7 +73,7 @@ impl Compiler {
             .map_err(|error| failed(format!("the compiler cannot be started: {error}")))
     }
 
-    async fn converse(&self, child: &mut Child, wasm: Bytes) -> Result<Vec<u8>, Refusal> {
+    async fn converse(&self, child: &mut Child, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Vec<u8>, Refusal> {
         let (Some(mut stdin), Some(mut stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -85,6 +91,7 @@ impl Compiler {
         let answer_bytes_max = self.limits.output_bytes + LINE_BYTES_MAX as u64;
         let ((), answer, words) =
             tokio::join!(tell, read(&mut stdout, answer_bytes_max), read(stderr, STDERR_BYTES_MAX));
+        count_cpu(child, cpu_ms);
         let answer = answer.map_err(|error| failed(format!("the compiler's answer cannot be read: {error}")))?;
         if answer.len() as u64 > answer_bytes_max {
             self.end(child).await;
@@ -118,6 +125,19 @@ impl Compiler {
     }
 }
 
+/// Adds what a child has taken of a core so far. Until it is waited for, the system knows that of one that has ended too.
+fn count_cpu(child: &Child, cpu_ms: &AtomicU64) {
+    let stat = child.id().and_then(|id| std::fs::read_to_string(format!("/proc/{id}/stat")).ok());
+    cpu_ms.fetch_add(stat.as_deref().and_then(cpu_of).unwrap_or_default(), Ordering::Relaxed);
+}
+
+/// Milliseconds of a core, own and the system's, of all threads. The program's name comes before them, in brackets, and may hold anything.
+fn cpu_of(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    Some((times.next()?.ok()? + times.next()?.ok()?) * TICK_MS)
+}
+
 async fn read(pipe: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     pipe.take(bytes_max + 1).read_to_end(&mut bytes).await?;
@@ -138,4 +158,18 @@ fn decode(mut answer: Vec<u8>) -> Result<Vec<u8>, Refusal> {
 
 fn failed(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::CompilerFailed, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_whatever_its_name_is() {
+        let stat = "42 (a) b (c) R 1 42 42 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 3 0 100 1000 10";
+        assert_eq!(cpu_of(stat), Some(1_750));
+        assert_eq!(cpu_of("42 (a) R 1"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(cpu_of(&own).is_some());
+    }
 }

@@ -78,7 +78,7 @@ impl Pipeline {
             key.clone(),
             assignment.incarnation.clone(),
             tools.metrics.pipeline(&key),
-            tools.lanes.shared(&key),
+            (tools.tenants.get(&key.tenant), tools.lanes.shared(&key)),
         ));
         let order = Order { number: 1, assignment: Arc::new(assignment), stop: false };
         let orders = Arc::new(Orders { current: Mutex::new(order), changed: Condvar::new() });
@@ -94,7 +94,7 @@ impl Pipeline {
     pub(crate) fn assign(&self, assignment: PipelineAssignment) {
         let mut order = self.orders.current.lock();
         let now = &order.assignment;
-        let told = |a: &PipelineAssignment| (a.revision, a.paused, a.starts);
+        let told = |a: &PipelineAssignment| (a.revision, a.paused, a.held.clone(), a.starts);
         // Secrets and keys that changed need new instances, as a revision does.
         let lent = now.secrets == assignment.secrets && now.key_version == assignment.key_version;
         let same = told(now) == told(&assignment) && now.spec == assignment.spec && lent;

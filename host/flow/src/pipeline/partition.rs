@@ -14,6 +14,7 @@ use crate::dead_letter::{self, Evidence};
 use crate::graph::{Dead, Graph, GraphRun, Retry, Written};
 use crate::stage_call::{rejected, retry_pause};
 use crate::state::partition::{PartitionState, StateTools};
+use crate::tenant::Charge;
 use crate::topics::{Held as Blocked, Topics};
 use crate::usage;
 use crate::uses::{StageUses, Use};
@@ -114,7 +115,11 @@ impl Partition {
         let mut moment = RecordBatch { topic, partition, ..RecordBatch::default() };
         moment.push(self.position, now, None, None, []);
         let moment = Arc::new(moment);
-        let ticked = match self.run.graph.tick(ticking.stage, &moment, &self.state, &mut self.spent).await {
+        self.admit_tenant().await;
+        let before = self.spent.fuel();
+        let ticked = self.run.graph.tick(ticking.stage, &moment, &self.state, &mut self.spent).await;
+        self.charge_fuel(before, ticked.as_ref().ok());
+        let ticked = match ticked {
             Ok(run) => {
                 let mut run = self.admitted(run).await?;
                 match run.dead.pop_first() {
@@ -147,9 +152,13 @@ impl Partition {
     async fn batch(&mut self, fetched: Fetched, hold: Hold) -> Result<(), LogError> {
         let mut batch = Arc::new(fetched.batch);
         let mut hold = Some(hold);
+        // Read once, however often it runs.
+        let mut bytes_in = payload_bytes(&batch, batch.len());
         // How often the record at the front has asked for a retry.
         let mut tries = 0;
         loop {
+            self.admit_tenant().await;
+            self.charge(Charge { bytes_in: std::mem::take(&mut bytes_in), ..Charge::default() });
             let started = Instant::now();
             let mut run = self.run_rows(&batch).await?;
             self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
@@ -178,6 +187,22 @@ impl Partition {
             batch = Arc::new(batch.select(1..batch.len()));
             tries = 0;
         }
+    }
+
+    /// Waits until its tenant owes nothing of its rates.
+    async fn admit_tenant(&self) {
+        let pipeline = &self.incarnation.pipeline;
+        pipeline.tenant.admit(|rate, waited| pipeline.waited(rate, waited)).await;
+    }
+
+    /// Charges what a run has burnt: what came of it, and what was spent in vain since there was `before` of that.
+    fn charge_fuel(&self, before: u64, run: Option<&GraphRun>) {
+        let burnt = run.map_or(0, |run| run.work.fuel()) + self.spent.fuel().saturating_sub(before);
+        self.charge(Charge { fuel: burnt, ..Charge::default() });
+    }
+
+    fn charge(&self, charge: Charge) {
+        self.incarnation.pipeline.tenant.charge(charge);
     }
 
     /// Sends rows 0 to `rows` of a batch to the lane, and slows down where nothing passes any more.
@@ -225,7 +250,10 @@ impl Partition {
                 self.state.discard();
                 return Ok(GraphRun::default());
             }
-            match self.run.graph.run(batch, &self.state, &mut self.spent).await {
+            let before = self.spent.fuel();
+            let run = self.run.graph.run(batch, &self.state, &mut self.spent).await;
+            self.charge_fuel(before, run.as_ref().ok());
+            match run {
                 Ok(run) => {
                     if failures > 0 {
                         self.incarnation.pipeline.say(Phase::Running, None);
@@ -390,6 +418,7 @@ impl Partition {
             self.spent.add(work);
             return Ok(());
         }
+        self.charge(Charge { bytes_out: cost.totals.bytes_out, ..Charge::default() });
         work.add(std::mem::take(&mut self.spent));
         cost.totals.fuel = work.fuel();
         let count = |stage: usize| self.run.graph.stages[stage].running.count.clone();

@@ -100,6 +100,11 @@ impl SourceThread {
                 self.orders.wait(order.number, None);
                 continue;
             }
+            if let Some(held) = &order.assignment.held {
+                self.state.say(Phase::Paused, Some((held.code, held.message.clone())));
+                self.orders.wait(order.number, None);
+                continue;
+            }
             let started = Instant::now();
             if failures == 0 {
                 self.state.say(Phase::Starting, None);
@@ -297,7 +302,7 @@ impl SourceThread {
             let granted = crate::secrets::granted(stage, &secrets, Code::SecretUnavailable).map_err(ours)?;
             let ready = ready.with_secrets(granted);
             let count = self.state.stage_count(&stage.name);
-            stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count));
+            stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count).of(&self.state));
         }
         Ok(stages)
     }

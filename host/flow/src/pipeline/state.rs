@@ -6,6 +6,7 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
+use crate::tenant::{Rate, Tenant, Waits};
 use crate::usage::Owed;
 use crate::uses::{Use, Uses};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, Totals};
@@ -27,6 +28,10 @@ pub(crate) struct PipelineState {
     /// [`bulkhead_core::assignment::PipelineAssignment::incarnation`].
     pub(crate) incarnation: String,
     pub(crate) metrics: PipelineMetrics,
+    /// What its tenant may use here, with all its other pipelines.
+    pub(crate) tenant: Arc<Tenant>,
+    /// For what it waited of late.
+    waits: Waits,
     /// The lane that its batches go to. Sending is done under this lock, so that a move keeps their order.
     pub(crate) lane: Mutex<Arc<Lane>>,
     /// Bytes of batches and outputs that are held for it.
@@ -67,7 +72,12 @@ pub(crate) struct Status {
 }
 
 impl PipelineState {
-    pub(crate) fn new(key: PipelineKey, incarnation: String, metrics: PipelineMetrics, lane: Arc<Lane>) -> Self {
+    pub(crate) fn new(
+        key: PipelineKey,
+        incarnation: String,
+        metrics: PipelineMetrics,
+        (tenant, lane): (Arc<Tenant>, Arc<Lane>),
+    ) -> Self {
         let lane = Mutex::new(lane);
         let status = Status {
             phase: Phase::Starting,
@@ -83,6 +93,8 @@ impl PipelineState {
             key,
             incarnation,
             metrics,
+            tenant,
+            waits: Waits::default(),
             lane,
             buffered: AtomicU64::new(0),
             in_lanes: AtomicU64::new(0),
@@ -128,9 +140,16 @@ impl PipelineState {
             state_bytes: self.state_bytes.load(Ordering::Acquire),
             memory_bytes: self.buffered() + self.guest_memory.load(Ordering::Relaxed),
             stages: self.stages.lock().iter().map(|(name, count)| (name.clone(), *count.lock())).collect(),
+            slowed: self.waits.slowed(status.partitions, &self.tenant.limits()),
             initialised: status.initialised,
             uses: self.uses.report(),
         }
+    }
+
+    /// A partition has waited for a limit of the tenant.
+    pub(crate) fn waited(&self, rate: Rate, waited: Duration) {
+        self.waits.add(rate, waited);
+        self.metrics.limited(rate, waited);
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {

@@ -385,14 +385,22 @@ impl Worker {
     pub(crate) fn run(&self, pipeline: &PipelineAssignment) {
         let mut wanted = self.wanted.lock().unwrap();
         wanted.insert(pipeline.key.clone(), pipeline.clone());
-        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect(), erasures: 0 });
+        self.flow.apply(Assignment {
+            generation: 1,
+            pipelines: wanted.values().cloned().collect(),
+            ..Assignment::default()
+        });
     }
 
     /// Runs this pipeline no more.
     pub(crate) fn stop(&self, pipeline: &PipelineAssignment) {
         let mut wanted = self.wanted.lock().unwrap();
         wanted.remove(&pipeline.key);
-        self.flow.apply(Assignment { generation: 1, pipelines: wanted.values().cloned().collect(), erasures: 0 });
+        self.flow.apply(Assignment {
+            generation: 1,
+            pipelines: wanted.values().cloned().collect(),
+            ..Assignment::default()
+        });
     }
 
     pub(crate) fn report(&self, pipeline: &PipelineAssignment) -> PipelineReport {
@@ -444,6 +452,7 @@ pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
         revision: 1,
         spec,
         paused: false,
+        held: None,
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
         key_version: 0,

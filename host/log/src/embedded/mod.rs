@@ -136,6 +136,10 @@ impl Log for EmbeddedLog {
         Ok(self.shared.topics.names(prefix))
     }
 
+    fn stored_bytes(&self, prefix: &str) -> Result<Option<u64>, LogError> {
+        self.shared.store.bytes(prefix).map(Some)
+    }
+
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
         Ok(topics
             .iter()

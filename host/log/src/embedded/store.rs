@@ -115,6 +115,17 @@ impl Store {
         })
     }
 
+    /// Bytes of the rows of all topics whose names start with `prefix`.
+    pub(super) fn bytes(&self, prefix: &str) -> Result<u64, LogError> {
+        let sql = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM batches JOIN topics ON topics.id = batches.topic
+                   WHERE SUBSTR(topics.name, 1, LENGTH(?1)) = ?1";
+        self.reading(|conn| {
+            let mut statement = conn.prepare_cached(sql).map_err(db)?;
+            let bytes: i64 = statement.query_row([prefix], |row| row.get(0)).map_err(db)?;
+            Ok(bytes.cast_unsigned())
+        })
+    }
+
     /// The offset of the oldest record kept, or `None` where there is none.
     pub(super) fn oldest(&self, topic: i64, partition: i32) -> Result<Option<i64>, LogError> {
         let sql = "SELECT base FROM batches WHERE topic = ?1 AND partition = ?2 ORDER BY last LIMIT 1";

@@ -107,6 +107,11 @@ impl Log for KafkaLog {
         admin::topics(&self.shared.admin, prefix)
     }
 
+    /// librdkafka has no request for it (`DescribeLogDirs`), and offsets say nothing of bytes.
+    fn stored_bytes(&self, _: &str) -> Result<Option<u64>, LogError> {
+        Ok(None)
+    }
+
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
         offsets::ends(&self.shared.admin, &names(topics))
     }

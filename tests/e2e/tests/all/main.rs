@@ -22,6 +22,7 @@ mod faults;
 mod identity;
 mod kafka;
 mod life;
+mod limits;
 mod local;
 mod manifests;
 mod private;

@@ -83,7 +83,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             let binary = target().join("debug/bulkhead");
             cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
         }
-        _ => bail!("name a benchmark: abi, anomalies, bill, delays, erasure, fire, lane, peers, state or storm"),
+        ["limits"] => {
+            setup::run(setup::Needs::Building)?;
+            cargo(["build", "--workspace", "--all-targets"]).run()?;
+            let test = ["test", "--workspace", "--test", "all", "--", "limits::a_tenant", "--nocapture"];
+            let binary = target().join("debug/bulkhead");
+            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_LIMITS_PROBES", "200").run()
+        }
+        _ => {
+            bail!("name a benchmark: abi, anomalies, bill, delays, erasure, fire, lane, limits, peers, state or storm")
+        }
     }
 }
 

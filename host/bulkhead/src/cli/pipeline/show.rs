@@ -67,6 +67,7 @@ pub(super) async fn status(session: &Session, name: &PipelineName) -> anyhow::Re
         ("phase", phase(&answer)),
         ("code", cell(&status["code"])),
         ("message", cell(&status["message"])),
+        ("slowed", slowed(&status["slowed"])),
         ("lag", cell(&status["lag"])),
         ("workers", cell(&status["workers"])),
         ("partitions", cell(&status["partitions"])),
@@ -103,6 +104,13 @@ fn unusual(odd: &Value) -> String {
         number("value"),
         number("usual")
     )
+}
+
+/// By which limit of its tenant it is slowed down.
+fn slowed(slowed: &Value) -> String {
+    let Some(waiting) = slowed["waiting"].as_u64() else { return String::new() };
+    let [limit, allowed, unit] = ["limit", "allowed", "unit"].map(|field| cell(&slowed[field]));
+    format!("by `{limit}`, {allowed} {unit}: it waits {} % of the time; see `bulkhead tenant limits`", waiting / 10)
 }
 
 /// The revision that is applied, and the one that still runs where that is another.

@@ -1,10 +1,11 @@
-//! `bulkhead tenant`: a tenant's life, from its making to the proof that nothing of it is left. All but `show` and `export` need a platform
-//! admin's token.
+//! `bulkhead tenant`: a tenant's life, from its making to the proof that nothing of it is left. All but `show`, `limits` and `export` need a
+//! platform admin's token.
 //!
 //! Must never: delete a tenant whose name was not typed twice.
 
 mod erase;
 mod export;
+mod limits;
 
 use super::config::Connection;
 use super::output::{self, cell};
@@ -29,7 +30,7 @@ enum Verb {
     /// Make a tenant, with its project `default`
     Create {
         name: TenantId,
-        /// How much it may keep: one of `tenant plans`
+        /// How much it may keep: one of `plan list`
         #[arg(long)]
         plan: Option<PlanName>,
         /// What it is called where people look
@@ -44,7 +45,7 @@ enum Verb {
     /// Change a tenant's plan, or the name that it is shown by
     Update {
         name: TenantId,
-        /// How much it may keep: one of `tenant plans`
+        /// How much it may keep: one of `plan list`
         #[arg(long, required_unless_present = "display_name")]
         plan: Option<PlanName>,
         /// What it is called where people look
@@ -54,8 +55,8 @@ enum Verb {
         #[arg(long, value_name = "ETAG")]
         if_match: Option<String>,
     },
-    /// List plans with what they allow
-    Plans,
+    /// Show a tenant's limits with what is used of them, and give it limits of its own
+    Limits(limits::Limits),
     /// Stop a tenant's stages and refuse it everything but reading; it keeps what it has
     Suspend {
         name: TenantId,
@@ -109,7 +110,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let answer = session.send(request.json(&changes(plan.as_ref(), display_name))).await?;
             session.done(&answer, &format!("changed tenant {name}"))
         }
-        Verb::Plans => plans(&open()?).await,
+        Verb::Limits(arguments) => limits::run(&open()?, arguments).await,
         Verb::Suspend { name, reason } => {
             let session = open()?;
             let answer = session.post(&format!("/api/v1/tenants/{name}/suspend"), &json!({"reason": reason})).await?;
@@ -143,17 +144,6 @@ async fn list(session: &Session) -> anyhow::Result<()> {
     let row = |tenant: &Value| vec![cell(&tenant["tenant"]), cell(&tenant["createdAt"])];
     let rows = items(&answer).iter().map(row).collect();
     session.show(&answer, || output::table(&["TENANT", "MADE"], rows, "no tenants"))
-}
-
-async fn plans(session: &Session) -> anyhow::Result<()> {
-    let answer = session.get("/api/v1/plans").await?;
-    let row = |plan: &Value| {
-        let quota = |name: &str| cell(&plan["quotas"][name]);
-        vec![cell(&plan["name"]), quota("pipelines"), quota("topics"), quota("modules"), quota("moduleBytes")]
-    };
-    let rows = items(&answer).iter().map(row).collect();
-    session
-        .show(&answer, || output::table(&["PLAN", "PIPELINES", "TOPICS", "MODULES", "BYTES OF MODULES"], rows, "none"))
 }
 
 fn show(tenant: &Value) -> anyhow::Result<()> {

@@ -110,7 +110,7 @@ pub(super) async fn put(
     }
     let role = role_named(&permit, bound.role).await?;
     within_own(&app, &permit, &permit.place(), &app.policy().actions_of(&role)?).await?;
-    let max = app.quotas(&permit.store().plan(permit.scope()).await?)?.role_bindings;
+    let max = permit.store().limits(permit.scope()).await?.role_bindings;
     let made = permit.store().bind(permit.scope(), bound, permit.principal().subject(), max).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(BoundView { subject: at.subject, role: at.role, project: at.project })))

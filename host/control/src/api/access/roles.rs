@@ -112,10 +112,8 @@ pub(super) async fn put(
         updated_ms: now_ms(),
         updated_by: permit.principal().subject().to_owned(),
     };
-    let made = permit
-        .store()
-        .put_role(permit.scope(), &row, app.quotas(&permit.store().plan(permit.scope()).await?)?.roles)
-        .await?;
+    let made =
+        permit.store().put_role(permit.scope(), &row, permit.store().limits(permit.scope()).await?.roles).await?;
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(RoleView::from(row))))
 }
 

@@ -11,6 +11,7 @@ use crate::api::App;
 use crate::api::body::{content_length, read_at_most};
 use crate::api::extract::Names;
 use crate::api::topics::missing;
+use crate::paced::Pace;
 use crate::policy::Permit;
 use crate::policy::action::ProduceRecords;
 use crate::problem::Problem;
@@ -59,6 +60,13 @@ pub(in crate::api) async fn produce(
         let detail = format!("{max} requests of this tenant write records already; wait for one to end");
         return Err(Problem::new(Code::TooManyStreams, detail));
     };
+    let limits = permit.store().limits(scope).await?;
+    let pace = Pace {
+        rate: limits.bytes_out_per_second as f64,
+        burst: limits.bytes_out_per_second.saturating_mul(limits.burst_seconds) as f64,
+    };
+    app.refuse_full(scope.tenant(), &limits)?;
+    tokio::time::sleep(check_rate(&app, scope, pace, PACED)?).await;
     let topic = app.topics().describe(scope, &at.topic).await?.ok_or_else(|| missing(&at.topic))?;
     // Records without a key spread over partitions request by request, so that a request's keep their order.
     let turn = app.inner.next_partition.fetch_add(1, Ordering::Relaxed);
@@ -72,6 +80,7 @@ pub(in crate::api) async fn produce(
         batch: RecordBatch::default(),
         bytes: 0,
         accepted: 0,
+        pace,
     };
     let done = match kind(&headers) {
         Kind::Lines => producer.lines(body).await,
@@ -117,6 +126,25 @@ struct Producer<'a> {
     batch: RecordBatch,
     bytes: usize,
     accepted: u64,
+    /// How much its tenant may write.
+    pace: Pace,
+}
+
+/// Longest that a request waits for its tenant's rate before it is read, rather than being told to come again.
+const PACED: Duration = Duration::from_secs(1);
+/// Longest that a body of lines is let wait for its tenant's rate, rather than told to come again.
+const PACED_MAX: Duration = Duration::from_secs(10);
+
+/// Refuses where the tenant owes more bytes than come in so much time.
+fn check_rate(app: &App, scope: &TenantScope, pace: Pace, longest: Duration) -> Result<Duration, Problem> {
+    let wait = app.inner.written.wait(scope.tenant(), pace);
+    if wait > longest {
+        let allowed = pace.rate as u64;
+        // What is owed was used beyond what a second allows.
+        let used = allowed + (pace.rate * wait.as_secs_f64()) as u64;
+        return Err(Problem::at_rate("bytesOutPerSecond", used, allowed, wait));
+    }
+    Ok(wait)
 }
 
 impl Producer<'_> {
@@ -144,6 +172,10 @@ impl Producer<'_> {
                     return Err(Problem::bad_request("the body ended early; send the rest again"));
                 }
             };
+            // Whoever sends without end is slowed down.
+            if self.batch.is_empty() {
+                tokio::time::sleep(check_rate(self.app, self.scope, self.pace, PACED_MAX)?).await;
+            }
             heard = Instant::now();
             let parsed = std::str::from_utf8(&line)
                 .map_err(|_| Bad::new("is not UTF-8; send bytes as `valueBase64`"))
@@ -266,11 +298,12 @@ impl Producer<'_> {
     async fn flush(&mut self) -> Result<(), Problem> {
         let partition = self.batch.partition;
         let batch = std::mem::replace(&mut self.batch, RecordBatch { partition, ..RecordBatch::default() });
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
         if !batch.is_empty() {
             let records = batch.len() as u64;
             self.app.topics().produce(self.scope, self.name, batch).await?;
             self.accepted += records;
+            self.app.inner.written.take(self.scope.tenant(), self.pace, bytes as u64);
         }
         Ok(())
     }

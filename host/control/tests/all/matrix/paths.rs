@@ -29,6 +29,7 @@ pub(super) fn path_of(row: &Row, tenant: &str, project: &str) -> String {
         ("{topic}", "t"),
         ("{letter}", "0-0"),
         ("{erasure}", "0"),
+        ("{plan}", "gold"),
         ("{code}", "BH0001"),
         ("{digest}", &digest),
         ("{subject}", "user:eve"),
