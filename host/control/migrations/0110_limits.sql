@@ -9,8 +9,8 @@ CREATE TABLE plans (
     changes    BIGINT  NOT NULL
 );
 
--- What one tenant has instead of what its plan says, as JSON; why nothing of it runs, where that is so; and what is noted of its fuel
--- of the month.
+-- What one tenant has instead of what its plan says, as JSON; why nothing of it runs, where that is so; and the last month in which it was told
+-- that most of its fuel is used.
 ALTER TABLE tenants ADD COLUMN own_limits TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE tenants ADD COLUMN held TEXT NOT NULL DEFAULT '';
 ALTER TABLE tenants ADD COLUMN month TEXT NOT NULL DEFAULT '';

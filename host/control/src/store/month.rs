@@ -1,10 +1,10 @@
 //! A tenant's fuel of the month, whether it was told of it, and that it is held.
 //!
-//! The month's fuel is what workers have reported since the month began: what they had reported before is noted at the first look at a month.
-//! Must never: begin a month with what was burnt in the one before.
+//! The month's fuel is what is billed of it: fuel of committed work, counted from the records of usage.
+//! Must never: tell a tenant twice in a month, or hold it for what is not on its bill.
 
 use super::plans::{kept_values, table_in};
-use super::{Store, Tx, now_ms, stored, stored_json, to_json};
+use super::{Store, now_ms, stored, stored_json, to_json};
 use crate::problem::Problem;
 use crate::watch::notice;
 use bulkhead_core::assignment::PipelineKey;
@@ -12,7 +12,6 @@ use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
 use bulkhead_core::tenant_limits::{Held, TenantLimits};
 use bulkhead_core::time::format_rfc3339_ms;
-use serde::{Deserialize, Serialize};
 
 /// Pipelines into whose logs a notice goes, at most.
 const TOLD_MAX: i64 = 100;
@@ -22,17 +21,6 @@ pub(crate) struct Watched {
     pub(crate) scope: TenantScope,
     pub(crate) limits: TenantLimits,
     pub(crate) held: Option<Held>,
-}
-
-/// What is noted of a month.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Noted {
-    /// As in `2026-01`.
-    month: String,
-    /// Fuel that had been reported before it began.
-    before: u64,
-    /// Whether its pipelines' logs say that most of it is used.
-    told: bool,
 }
 
 /// A tenant's month.
@@ -59,42 +47,16 @@ impl Store {
         watched.collect()
     }
 
-    /// How much fuel of this month a tenant has used.
+    /// How much fuel of this month a tenant has used, and whether it was told so.
     pub(crate) async fn month(&self, scope: &TenantScope) -> Result<MonthRow, Problem> {
-        let reported = self.reported_fuel(scope).await?;
-        let this = format_rfc3339_ms(now_ms())[..7].to_owned();
-        let (noted, created_ms) = {
-            let mut tx = self.reading_registered(scope).await?;
-            noted(&mut tx, scope).await?
-        };
-        if noted.month == this {
-            return Ok(MonthRow { used: reported.saturating_sub(noted.before), told: noted.told });
-        }
-        // Of a tenant that was made this month, all counts.
-        let before = if format_rfc3339_ms(created_ms).starts_with(&this) { 0 } else { reported };
-        let mut tx = self.begin_registered(scope).await?;
-        self.note_month(&mut tx, scope, &Noted { month: this, before, told: false }).await?;
-        tx.commit().await?;
-        Ok(MonthRow { used: reported - before, told: false })
-    }
-
-    async fn reported_fuel(&self, scope: &TenantScope) -> Result<u64, Problem> {
-        let mut tx = self.reading(scope).await?;
-        let (fuel,): (i64,) =
-            sqlx::query_as("SELECT CAST(COALESCE(SUM(fuel), 0) AS BIGINT) FROM totals WHERE tenant = $1")
-                .bind(scope.tenant().as_str())
-                .fetch_one(&mut *tx)
-                .await?;
-        Ok(fuel.cast_unsigned())
-    }
-
-    async fn note_month(&self, tx: &mut Tx, scope: &TenantScope, noted: &Noted) -> Result<(), Problem> {
-        sqlx::query("UPDATE tenants SET month = $2 WHERE tenant = $1")
+        let used = self.fuel_this_month(scope).await?;
+        let mut tx = self.reading_registered(scope).await?;
+        let row: Option<(String,)> = sqlx::query_as("SELECT month FROM tenants WHERE tenant = $1")
             .bind(scope.tenant().as_str())
-            .bind(to_json(noted)?)
-            .execute(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await?;
-        Ok(())
+        let (told,) = row.ok_or_else(|| Problem::not_found("such tenant"))?;
+        Ok(MonthRow { used, told: told == this_month() })
     }
 
     /// Writes a notice about the month's fuel into the logs of the tenant's pipelines, and notes that it is there.
@@ -120,8 +82,11 @@ impl Store {
         }
         self.add_own_lines(scope, &lines).await?;
         let mut tx = self.begin_registered(scope).await?;
-        let (noted, _) = noted(&mut tx, scope).await?;
-        self.note_month(&mut tx, scope, &Noted { told: true, ..noted }).await?;
+        sqlx::query("UPDATE tenants SET month = $2 WHERE tenant = $1")
+            .bind(scope.tenant().as_str())
+            .bind(this_month())
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await
     }
 
@@ -137,12 +102,7 @@ impl Store {
     }
 }
 
-/// What is noted of a tenant's month, and when the tenant was made.
-async fn noted(tx: &mut Tx, scope: &TenantScope) -> Result<(Noted, i64), Problem> {
-    let row: Option<(String, i64)> = sqlx::query_as("SELECT month, created_ms FROM tenants WHERE tenant = $1")
-        .bind(scope.tenant().as_str())
-        .fetch_optional(&mut **tx)
-        .await?;
-    let (text, created_ms) = row.ok_or_else(|| Problem::not_found("such tenant"))?;
-    Ok((if text.is_empty() { Noted::default() } else { stored_json(&text)? }, created_ms))
+/// As in `2026-01`, in UTC.
+fn this_month() -> String {
+    format_rfc3339_ms(now_ms())[..7].to_owned()
 }

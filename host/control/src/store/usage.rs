@@ -248,7 +248,6 @@ impl Store {
     }
 
     /// Fuel that a tenant was billed since the month began (UTC), as far as it is counted: some seconds behind what workers commit.
-    #[allow(dead_code, reason = "the month's budget asks for it")]
     pub(crate) async fn fuel_this_month(&self, scope: &TenantScope) -> Result<u64, Problem> {
         let mut tx = self.reading(scope).await?;
         let (fuel,): (i64,) = sqlx::query_as(
