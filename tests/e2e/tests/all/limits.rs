@@ -25,6 +25,8 @@ const PROBE_MAX: Duration = Duration::from_secs(30);
 const LOOKED_AT: Duration = Duration::from_secs(150);
 /// Uploads that take more than a second of a core together, on any machine.
 const COMPILED_MAX: usize = 50;
+/// Between two looks whether the neighbour is done, where the tenant has nothing to do meanwhile but run.
+const BETWEEN: Duration = Duration::from_millis(50);
 /// Turns for which one record keeps the guest `work` busy.
 const WORK: &str = "2000000";
 
@@ -212,7 +214,7 @@ fn rates(stage: &mut Stage) -> Result<()> {
     let work: Vec<Line> = (0..4_000).map(|_| Line::text("key", WORK)).collect();
     stage.acme.produce("busy-in", &work)?;
     let saw = stage.wait_slowed("busy", "fuelPerSecond")?;
-    stage.during("fuelPerSecond", &saw, || std::thread::sleep(Duration::from_millis(50)))?;
+    stage.during("fuelPerSecond", &saw, || std::thread::sleep(BETWEEN))?;
     let after = stage.acme.status("busy")?.totals;
     let (fuel, records) = (after.fuel - before.fuel, after.records_in - before.records_in);
     // The burst, what came since, and one batch ahead of it; nobody knows how fast this machine is, so there is no lower bound.
@@ -224,7 +226,7 @@ fn rates(stage: &mut Stage) -> Result<()> {
         stage.acme.produce("busy-in", &work)?;
         stage.limit(&[&format!("{limit}=1024")])?;
         let saw = stage.wait_slowed("busy", limit)?;
-        stage.during(limit, &saw, || std::thread::sleep(Duration::from_millis(50)))?;
+        stage.during(limit, &saw, || std::thread::sleep(BETWEEN))?;
         stage.limit(&[limit])?;
     }
     stage.limit(&["burstSeconds"])
@@ -246,7 +248,7 @@ fn room(stage: &mut Stage) -> Result<()> {
             }
         })?;
         let saw = format!("two pipelines take turns; {used} used of {value}");
-        stage.during(limit, &saw, || std::thread::sleep(Duration::from_millis(50)))?;
+        stage.during(limit, &saw, || std::thread::sleep(BETWEEN))?;
         stage.limit(&[limit])?;
     }
     Ok(())
@@ -263,9 +265,7 @@ fn month(stage: &mut Stage) -> Result<()> {
     ensure!(status.message.as_deref().is_some_and(|words| words.contains("fuelPerMonth")), "{status:?}");
     let logs = stage.acme.control().send(stage.acme.request(Method::GET, "/projects/default/logs?pipeline=busy"))?;
     ensure!(logs.to_string().contains("BH0353"), "no notice in {logs}");
-    stage.during("fuelPerMonth", "notice BH0353, then paused with BH0352", || {
-        std::thread::sleep(Duration::from_millis(50))
-    })?;
+    stage.during("fuelPerMonth", "notice BH0353, then paused with BH0352", || std::thread::sleep(BETWEEN))?;
     stage.limit(&["fuelPerMonth"])?;
     stage.acme.wait_running("busy")?;
     Ok(())
