@@ -192,6 +192,8 @@ impl Simulated {
             partitions: 4,
             totals: self.totals,
             state_bytes: 0,
+            memory_bytes: 0,
+            slowed: None,
             stages: BTreeMap::new(),
             initialised: BTreeMap::new(),
             uses: Vec::new(),
@@ -233,7 +235,14 @@ fn day(seed: u64) -> Found {
                 wrongs.iter().find(|(which, .., from, lasts)| *which == at && (*from..from + lasts).contains(&minute));
             pipeline.run(minute, now.map(|(_, _, wrong, ..)| *wrong), &mut dice);
             let (worker, boot) = (format!("w{at}"), pipeline.boot.to_string());
-            let report = WorkerReport { worker, boot, generation: 1, settled: 1, pipelines: vec![pipeline.report(at)] };
+            let report = WorkerReport {
+                worker,
+                boot,
+                generation: 1,
+                settled: 1,
+                pipelines: vec![pipeline.report(at)],
+                tenants: BTreeMap::new(),
+            };
             for line in anomalies.hear(&report, minute * WINDOW_MS).iter().filter(|line| line.level == LogLevel::Warn) {
                 let signal = Signal::ALL.into_iter().find(|signal| line.code == Some(signal.code())).unwrap();
                 let meant = |(which, what, _, from, lasts): &(usize, Signal, Wrong, i64, i64)| {
@@ -297,7 +306,8 @@ fn said(anomalies: &Anomalies, worker: &str, boot: &str, minute: i64, fuel: u64,
     let mut pipeline = Simulated::new(&mut Dice(1)).report(1);
     pipeline.totals = Totals { records_in: records, records_out: records, fuel, ..Totals::default() };
     let (worker, boot) = (worker.to_owned(), boot.to_owned());
-    let report = WorkerReport { worker, boot, generation: 1, settled: 1, pipelines: vec![pipeline] };
+    let report =
+        WorkerReport { worker, boot, generation: 1, settled: 1, pipelines: vec![pipeline], tenants: BTreeMap::new() };
     anomalies.hear(&report, minute * WINDOW_MS)
 }
 
@@ -324,8 +334,14 @@ fn two_workers_are_one_pipeline_and_a_worker_that_starts_anew_is_no_news() {
     assert_eq!((unusual.len(), unusual[0].signal, unusual[0].code), (1, "fuel-per-record", "BH0021"));
     assert!(anomalies.of(&key(2)).is_empty());
     // Nobody speaks of it any more.
-    let nothing =
-        WorkerReport { worker: "a".into(), boot: "1".into(), generation: 1, settled: 1, pipelines: Vec::new() };
+    let nothing = WorkerReport {
+        worker: "a".into(),
+        boot: "1".into(),
+        generation: 1,
+        settled: 1,
+        pipelines: Vec::new(),
+        tenants: BTreeMap::new(),
+    };
     anomalies.hear(&nothing, 60 * WINDOW_MS);
     assert!(anomalies.pipelines.lock().is_empty() && anomalies.of(&key(1)).is_empty());
 }
