@@ -11,9 +11,6 @@ CREATE TABLE plans (
 ALTER TABLE tenants ADD COLUMN own_limits TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE tenants ADD COLUMN held TEXT NOT NULL DEFAULT '';
 ALTER TABLE tenants ADD COLUMN month TEXT NOT NULL DEFAULT '';
--- Workers are told what they keep of every tenant's limits.
-CREATE POLICY fleet_sees ON tenants FOR SELECT USING (current_setting('bulkhead.reach', true) = 'fleet');
-DROP POLICY fleet_sees_suspended ON tenants;
 
 ALTER TABLE pipelines ADD COLUMN stages BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE pipelines NO FORCE ROW LEVEL SECURITY;

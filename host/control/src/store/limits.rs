@@ -83,7 +83,8 @@ impl Store {
         fleet: &Fleet,
     ) -> Result<(BTreeMap<TenantId, WorkerLimits>, BTreeMap<TenantId, Held>), Problem> {
         let whose = fleet.tenant().map_or("", TenantId::as_str);
-        let mut tx = self.reading_fleet(&self.shared, fleet).await?;
+        // Not as the fleet, which sees no tenant's row but those of the suspended: of what is read here it is told limits alone.
+        let mut tx = self.reading_background().await?;
         let plans = table_in(&mut tx).await?;
         let rows: Vec<(String, String, String, String)> =
             sqlx::query_as("SELECT tenant, plan, own_limits, held FROM tenants WHERE ($1 = '' OR tenant = $1)")
