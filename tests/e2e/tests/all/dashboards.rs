@@ -22,7 +22,7 @@ const DRAWN_AFTER: Duration = Duration::from_secs(150);
 /// Between two rounds of work.
 const ROUND: Duration = Duration::from_millis(100);
 /// Pixels of a picture.
-const WINDOW: &str = "--window-size=1600,1440";
+const WINDOW: &str = "--window-size=1600,1470";
 
 /// A host with two tenants, whose pipelines work, and one that fails.
 struct Scene {
