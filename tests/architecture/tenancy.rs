@@ -9,7 +9,7 @@ use crate::workspace::sources;
 use std::path::Path;
 
 /// Where the host makes a scope of a tenant's name, how often, and how its right to is established there.
-const SCOPES: [(&str, usize, &str); 16] = [
+const SCOPES: [(&str, usize, &str); 17] = [
     ("host/bulkhead/src/replay.rs", 1, "a developer's own machine, with what the server gave"),
     ("host/control/src/policy/mod.rs", 1, "the policy check"),
     ("host/control/src/policy/record.rs", 1, "the policy, for the audit's own lines"),
@@ -30,7 +30,7 @@ const SCOPES: [(&str, usize, &str); 16] = [
 ];
 
 /// Queries of the store that name no tenant: a part of each, and why it may.
-const ALL_TENANTS: [(&str, &str, &str); 34] = [
+const ALL_TENANTS: [(&str, &str, &str); 37] = [
     ("assignment.rs", "FROM generation", "the generation is one for all"),
     ("answers.rs", "DELETE FROM answers WHERE kept_ms < $1", "the background prunes by age"),
     ("checkpoints.rs", "FROM audit_chains c LEFT JOIN", "the background looks which chains have grown"),

@@ -181,8 +181,8 @@ impl Live {
             let own = heard.pipelines.iter().filter(|(key, _)| key.tenant == *tenant);
             state_bytes += own.map(|(_, report)| report.state_bytes).sum::<u64>();
         }
-        let sum = |of: fn(&TenantUse) -> u64| -> u64 { uses.iter().map(|used| of(used)).sum() };
-        let most = |of: fn(&TenantUse) -> u64| uses.iter().map(|used| of(used)).max().unwrap_or_default();
+        let sum = |of: fn(&TenantUse) -> u64| -> u64 { uses.iter().copied().map(of).sum() };
+        let most = |of: fn(&TenantUse) -> u64| uses.iter().copied().map(of).max().unwrap_or_default();
         BTreeMap::from([
             ("fuelPerSecond", sum(|used| used.fuel_per_second)),
             ("bytesInPerSecond", sum(|used| used.bytes_in_per_second)),

@@ -18,7 +18,11 @@ fn a_platform_admin_may_not_look_into_a_tenant() {
             "tenants.suspend",
             "tenants.resume",
             "plans.list",
+            "plans.write",
+            "plans.delete",
+            "limits.read",
             "erasures.read",
+            "bill.read",
             "platform-audit.read"
         ]
     );

@@ -86,7 +86,7 @@ fn fill(folder: &Path, pipeline: &PipelineAssignment, keys: u64) {
     let log = open(folder);
     let world = support::World::on(log.clone());
     world.topics(ACME, 1);
-    world.keep_state(&pipeline, 1);
+    world.keep_state(pipeline, 1);
     let worker = worker(&log, &folder.join("first"));
     worker.run(pipeline);
     let started = Instant::now();
