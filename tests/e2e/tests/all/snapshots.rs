@@ -59,9 +59,11 @@ fn settled(text: &str, host: &Host) -> String {
     text.lines().map(|line| squeezed(line) + "\n").collect()
 }
 
-/// Runs of spaces after the first word as two, where the line has a replaced word.
+/// Runs of spaces after the first word as two, where the line has a replaced word or is a table's heading, which may stand above one: a time
+/// is a character shorter where its milliseconds end with a zero.
 fn squeezed(line: &str) -> String {
-    if !["TIME", "DIGEST", "ID"].iter().any(|word| line.contains(word)) {
+    let heading = !line.is_empty() && !line.chars().any(char::is_lowercase);
+    if !heading && !["TIME", "DIGEST", "ID"].iter().any(|word| line.contains(word)) {
         return line.trim_end().to_owned();
     }
     let indent = line.len() - line.trim_start().len();
@@ -90,7 +92,7 @@ fn transcript(shell: &Shell, host: &Host, commands: &[&str]) -> Result<String> {
 }
 
 /// Every command with its own help.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 25] = [
     "",
     "new",
     "run",
@@ -100,6 +102,8 @@ const COMMANDS: [&str; 21] = [
     "access",
     "access grant",
     "tenant",
+    "tenant limits",
+    "plan",
     "project",
     "topic",
     "topic create",
@@ -111,6 +115,8 @@ const COMMANDS: [&str; 21] = [
     "consume",
     "logs",
     "deadletter",
+    "usage",
+    "top",
     "completion",
 ];
 
