@@ -3,7 +3,7 @@
 //! Totals and initialised partitions are kept in the [store](crate::store); here is what a restart may lose.
 //! Must never: show a report that is not fresh, or one about a deleted pipeline of the same name.
 
-use crate::pace::{Rate, Samples};
+use crate::throughput::{Rate, Samples};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, SlowedBy, StageTotals, TenantUse, WorkerReport};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{StageName, TenantId};

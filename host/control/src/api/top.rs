@@ -5,10 +5,10 @@
 
 use super::App;
 use crate::live::Going;
-use crate::pace::Rate;
 use crate::policy::Permit;
 use crate::policy::action::{ReadBill, ReadUsage};
 use crate::problem::Problem;
+use crate::throughput::Rate;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
