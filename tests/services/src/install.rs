@@ -156,14 +156,28 @@ pub fn prometheus() -> Result<PathBuf> {
     let partial = home.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial)?;
-    let remedy = "run `sudo apt-get update`, or install Prometheus 2.42 or later (Debian package prometheus)";
-    let mut download = Command::new("apt-get");
-    download.args(["download", "-q", "prometheus"]).current_dir(&partial);
-    run(&mut download, "Prometheus could not be fetched", remedy)?;
-    let package = fs::read_dir(&partial)?.flatten().map(|entry| entry.path()).next();
+    let remedy = "install Prometheus 2.42 or later (Debian package prometheus)";
+    // Lists and archives of its own: those of the system may be missing or old, and only root may bring them up to date.
+    let (state, cache) = (partial.join("apt/state"), partial.join("apt/cache"));
+    fs::create_dir_all(state.join("lists/partial"))?;
+    fs::create_dir_all(cache.join("archives/partial"))?;
+    let options = [
+        ("Dir::State", state.as_path()),
+        ("Dir::Cache", &cache),
+        ("Dir::State::status", Path::new("/var/lib/dpkg/status")),
+    ];
+    let options: Vec<String> = options.iter().map(|(name, path)| format!("-o{name}={}", path.display())).collect();
+    for words in [&["update"][..], &["download", "prometheus"]] {
+        let mut apt_get = Command::new("apt-get");
+        apt_get.arg("-q").args(&options).args(words).current_dir(&partial);
+        run(&mut apt_get, "Prometheus could not be fetched", remedy)?;
+    }
+    let packages = fs::read_dir(&partial)?.flatten().map(|entry| entry.path());
+    let package = packages.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "deb"));
     let package = package.with_context(|| format!("apt-get fetched nothing: {remedy}"))?;
     run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&partial), "Prometheus could not be unpacked", remedy)?;
     fs::remove_file(&package)?;
+    fs::remove_dir_all(partial.join("apt"))?;
     fs::rename(&partial, &home).with_context(|| format!("cannot make {}", home.display()))?;
     Ok(home.join("usr/bin"))
 }
