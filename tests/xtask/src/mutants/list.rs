@@ -89,7 +89,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         replace: "\"DELETE FROM pipelines WHERE CAST($1 AS TEXT) IS NOT NULL AND project = $2 AND pipeline = $3\"",
     },
     Mutant {
-        name: "a change: a dead letter is dropped",
+        name: "a change: the note of a replay in vain is taken back",
         file: "host/control/src/store/dead_letters.rs",
         find: "DELETE FROM dead_letters WHERE tenant = $1 AND topic = $2 AND partition = $3 AND place = $4",
         replace: "DELETE FROM dead_letters WHERE CAST($1 AS TEXT) IS NOT NULL AND topic = $2 AND partition = $3 AND place = $4",

@@ -107,7 +107,7 @@ impl Copy {
         let failed: Vec<&str> = said.lines().filter_map(failed_test).collect();
         Ok(match (output.status.success(), failed.as_slice()) {
             (true, _) => None,
-            (false, []) => Some("a test program that crashed".to_owned()),
+            (false, []) => Some("all of it, before a test could say".to_owned()),
             (false, [only]) => Some((*only).to_owned()),
             (false, [first, rest @ ..]) => Some(format!("{first} and {} more", rest.len())),
         })
