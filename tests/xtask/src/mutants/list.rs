@@ -14,7 +14,8 @@ pub(super) struct Mutant {
     pub(super) replace: &'static str,
 }
 
-/// All of them. A condition on the tenant becomes one that is true of every row, and keeps its parameter, so that only its meaning is gone.
+/// All of them. Who may do what in which tenant is not among them: the roles of a token count in its tenant alone, and a `forbid` of
+/// `policy/cedar/boundaries.cedar` says so once more, so each holds without the other. A condition on the tenant becomes one that is true of every row, and keeps its parameter, so that only its meaning is gone.
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a transaction: what is read of a project",
@@ -107,9 +108,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         replace: ".bind(\"\")\n                .execute(&mut **self)",
     },
     Mutant {
-        name: "a policy: who has a token of a tenant",
-        file: "host/control/src/policy/cedar/boundaries.cedar",
-        find: "unless { resource in principal.tenant };",
-        replace: "unless { true };",
+        name: "a query: what a tenant's worker is to run",
+        file: "host/control/src/store/assignment.rs",
+        find: "FROM pipelines WHERE ($1 = '' OR tenant = $1)",
+        replace: "FROM pipelines WHERE ($1 = '' OR CAST($1 AS TEXT) IS NOT NULL)",
+    },
+    Mutant {
+        name: "a check: whose work a tenant's worker does",
+        file: "host/control/src/policy/mod.rs",
+        find: "self.tenant.as_ref().is_none_or(|own| own == tenant)",
+        replace: "self.tenant.as_ref().is_none_or(|own| own.as_str() != tenant.as_str() || own == tenant)",
     },
 ];
