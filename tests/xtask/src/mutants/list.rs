@@ -113,10 +113,4 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "FROM pipelines WHERE ($1 = '' OR tenant = $1)",
         replace: "FROM pipelines WHERE ($1 = '' OR CAST($1 AS TEXT) IS NOT NULL)",
     },
-    Mutant {
-        name: "a check: whose work a tenant's worker does",
-        file: "host/control/src/policy/mod.rs",
-        find: "self.tenant.as_ref().is_none_or(|own| own == tenant)",
-        replace: "self.tenant.as_ref().is_none_or(|own| own.as_str() != tenant.as_str() || own == tenant)",
-    },
 ];
