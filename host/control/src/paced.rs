@@ -1,4 +1,4 @@
-//! Paced of tenants that control itself keeps: what comes in over HTTP, and what costs it work.
+//! Rates of tenants that control itself keeps: what comes in over HTTP, and what costs it work.
 //!
 //! State is in this process, one bucket for each tenant that did something lately.
 //! Must never: grow with tenants that are gone, or hold up one tenant for what another used.

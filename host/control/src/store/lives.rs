@@ -169,7 +169,7 @@ async fn write(tx: &mut Tx, row: &LifeRow) -> Result<(), Problem> {
     .bind(suspended.map_or("", |suspended| &suspended.reason))
     .bind(suspended.map_or(0, |suspended| suspended.told_generation).cast_signed())
     .bind(row.changes)
-    .bind(to_json(&row.own_limits.iter().collect::<BTreeMap<_, _>>())?)
+    .bind(to_json(&row.own_limits)?)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -87,7 +87,7 @@ impl Store {
         let mut tx = self.begin_background().await?;
         let mut changed = 0;
         for (name, says) in seeds {
-            let says = to_json(&says.iter().collect::<BTreeMap<_, _>>())?;
+            let says = to_json(says)?;
             let done = sqlx::query(
                 "INSERT INTO plans (name, says, by_api, updated_ms, updated_by, changes) VALUES ($1, $2, FALSE, $3, '', 1)
                  ON CONFLICT (name) DO UPDATE SET says = excluded.says, updated_ms = excluded.updated_ms,
@@ -129,7 +129,7 @@ impl Store {
                 updated_by = excluded.updated_by, changes = excluded.changes",
         )
         .bind(name.as_str())
-        .bind(to_json(&says.iter().collect::<BTreeMap<_, _>>())?)
+        .bind(to_json(says)?)
         .bind(row.updated_ms)
         .bind(by)
         .bind(row.changes)
