@@ -170,6 +170,18 @@ impl Live {
         going.into_values().collect()
     }
 
+    /// Bytes of the state of each tenant's pipelines, on workers that have reported lately. Who has none is not in it.
+    pub(crate) fn state_bytes(&self) -> HashMap<TenantId, u64> {
+        let workers = self.workers.lock();
+        let mut bytes: HashMap<TenantId, u64> = HashMap::new();
+        for heard in workers.values().filter(|heard| heard.at.elapsed() < self.fresh) {
+            for (key, report) in heard.pipelines.iter().filter(|(_, report)| report.state_bytes > 0) {
+                *bytes.entry(key.tenant.clone()).or_default() += report.state_bytes;
+            }
+        }
+        bytes
+    }
+
     /// What a tenant uses now on workers that have reported lately, by the name of the limit. Of what each worker limits by itself, the
     /// most that one has.
     pub(crate) fn used(&self, tenant: &TenantId) -> BTreeMap<&'static str, u64> {

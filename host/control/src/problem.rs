@@ -96,18 +96,14 @@ impl Problem {
     }
 
     fn beyond(code: Code, name: &str, used: u64, allowed: u64, todo: &str) -> Self {
-        let Ok(TenantLimit { name, unit, .. }) = TenantLimit::find(name) else {
+        let Ok(limit) = TenantLimit::find(name) else {
             return Self::internal(format!("there is no limit `{name}`"));
         };
-        let detail = format!(
-            "the limit `{name}` of this tenant allows {allowed} {unit}, and {used} are used; {todo}, or ask whoever runs \
-             this Bulkhead for more"
-        );
-        Self::new(code, detail)
-            .with_member("limit", *name)
+        Self::new(code, limit.reached(used, allowed, todo))
+            .with_member("limit", limit.name)
             .with_member("used", used)
             .with_member("allowed", allowed)
-            .with_member("unit", unit.as_str())
+            .with_member("unit", limit.unit.as_str())
     }
 
     /// A limit was named that is none, or a value that it cannot have.

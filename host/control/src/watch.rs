@@ -13,9 +13,9 @@ use bulkhead_core::code::Code;
 use bulkhead_core::log_line::{LogLevel, LogLine};
 use bulkhead_core::name::TenantId;
 use bulkhead_core::tenant_limits::{Held, TenantLimit, TenantLimits};
-use bulkhead_core::time::format_rfc3339_ms;
+use bulkhead_core::time::{format_rfc3339_ms, month_end_ms};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How old a sample of what a tenant stores may be.
@@ -50,12 +50,14 @@ impl App {
     /// Looks at every tenant once, and holds those that are over a limit.
     pub(crate) async fn watch(&self, store: &Store) -> Result<(), Problem> {
         let watched = store.watched().await?;
-        self.samples().0.lock().retain(|tenant, _| watched.iter().any(|watched| watched.scope.tenant() == tenant));
-        let mut parts = Vec::new();
-        for tenant in watched {
+        let there: HashSet<_> = watched.iter().map(|watched| watched.scope.tenant()).collect();
+        self.samples().0.lock().retain(|tenant, _| there.contains(tenant));
+        // One look at all reports, not one for each tenant.
+        let (state_bytes, mut parts) = (self.live().state_bytes(), Vec::new());
+        for tenant in &watched {
             // One tenant that cannot be looked at must not keep the others from it.
             let name = tenant.scope.tenant();
-            match self.watch_one(store, &tenant).await {
+            match self.watch_one(store, tenant, state_bytes.get(name).copied().unwrap_or_default()).await {
                 Ok(part) => parts.extend(part.map(|part| (name.clone(), part))),
                 Err(problem) => {
                     tracing::debug!(tenant = %name, code = %problem.code, cause = problem.cause, "limits were not looked at");
@@ -67,15 +69,16 @@ impl App {
     }
 
     /// Gives the part of the month's fuel that is used, where that has a limit.
-    async fn watch_one(&self, store: &Store, watched: &Watched) -> Result<Option<f64>, Problem> {
+    async fn watch_one(&self, store: &Store, watched: &Watched, state_bytes: u64) -> Result<Option<f64>, Problem> {
         let month = self.watch_month(store, watched).await?;
         self.sample(watched).await?;
         let name = watched.scope.tenant();
+        let sample = self.samples().of(name);
         let used = [
             ("fuelPerMonth", month),
-            ("topicBytes", self.samples().of(name).and_then(|sample| sample.topic_bytes)),
-            ("objectBytes", self.samples().of(name).and_then(|sample| sample.object_bytes)),
-            ("stateBytes", self.live().used(name).get("stateBytes").copied()),
+            ("topicBytes", sample.and_then(|sample| sample.topic_bytes)),
+            ("objectBytes", sample.and_then(|sample| sample.object_bytes)),
+            ("stateBytes", Some(state_bytes)),
         ];
         let over = used.into_iter().find_map(|(limit, used)| over(limit, used?, &watched.limits));
         let code = |held: &Option<Held>| held.as_ref().map(|held| held.code);
@@ -131,13 +134,14 @@ impl App {
     pub(crate) fn refuse_full(&self, tenant: &TenantId, limits: &TenantLimits) -> Result<(), Problem> {
         let used = self.samples().of(tenant).and_then(|sample| sample.topic_bytes).unwrap_or_default();
         if used >= limits.topic_bytes {
-            return Err(Problem::full("topicBytes", used, limits.topic_bytes, TODO_STORED));
+            return Err(Problem::full("topicBytes", used, limits.topic_bytes, DELETE_SOME));
         }
         Ok(())
     }
 }
 
-const TODO_STORED: &str = "delete topics or objects that are no longer used; it is looked at once a minute";
+/// What whoever stores too much can do.
+const DELETE_SOME: &str = "delete topics or objects that are no longer used; it is looked at once a minute";
 
 /// Why a tenant is held that uses so much.
 fn over(limit: &str, used: u64, limits: &TenantLimits) -> Option<Held> {
@@ -146,23 +150,16 @@ fn over(limit: &str, used: u64, limits: &TenantLimits) -> Option<Held> {
     if used < allowed {
         return None;
     }
-    let (name, unit) = (limit.name, limit.unit);
-    let (code, todo) = match name {
+    let (code, todo) = match limit.name {
         "fuelPerMonth" => (Code::BudgetSpent, format!("pipelines go on when the month ends, at {}", month_end())),
-        _ => (Code::StorageFull, TODO_STORED.to_owned()),
+        _ => (Code::StorageFull, DELETE_SOME.to_owned()),
     };
-    let message = format!(
-        "the limit `{name}` of this tenant allows {allowed} {unit}, and {used} are used; {todo}, or ask whoever runs this Bulkhead for more"
-    );
-    Some(Held { code, message })
+    Some(Held { code, message: limit.reached(used, allowed, &todo) })
 }
 
 /// When the next month begins.
 fn month_end() -> String {
-    let now = format_rfc3339_ms(now_ms());
-    let (year, month) = (now[..4].parse::<u32>().unwrap_or_default(), now[5..7].parse::<u32>().unwrap_or_default());
-    let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    format!("{year:04}-{month:02}-01T00:00:00Z")
+    format_rfc3339_ms(month_end_ms(now_ms()))
 }
 
 /// A notice for the log of one of a tenant's pipelines.

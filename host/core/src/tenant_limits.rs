@@ -100,6 +100,15 @@ impl TenantLimit {
         (self.get)(limits)
     }
 
+    /// What a tenant is told who has come to it: how much may be, how much is, and `todo`, what it can do itself.
+    pub fn reached(&self, used: u64, allowed: u64, todo: &str) -> String {
+        let Self { name, unit, .. } = self;
+        format!(
+            "the limit `{name}` of this tenant allows {allowed} {unit}, and {used} are used; {todo}, or ask whoever runs \
+             this Bulkhead for more"
+        )
+    }
+
     fn range(&self) -> RangeInclusive<u64> {
         self.min..=self.max
     }
