@@ -149,40 +149,42 @@ impl Control {
 
     /// Hears of changes that other processes have made.
     async fn hear(&self) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(HEAR_EVERY) => {}
-            }
+        self.every(HEAR_EVERY, || async {
             if let Err(problem) = self.store.hear().await {
                 tracing::debug!(code = %problem.code, cause = problem.cause, "the metadata does not answer; trying again");
             }
-        }
+        })
+        .await;
     }
 
     /// Counts what pipelines have used. Beside the other work, since each may have to wait for the log.
     async fn count_usage(&self) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(COUNT_EVERY) => {}
-            }
+        self.every(COUNT_EVERY, || async {
             if let Err(problem) = usage::pass(&self.store, self.app.topics()).await {
                 tracing::warn!(code = %problem.code, cause = problem.cause, "usage is not counted now; trying again");
             }
-        }
+        })
+        .await;
     }
 
     /// Looks at limits that are kept by looking, as long as it takes: a slow bucket must not keep anything else from being done.
     async fn watch(&self) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(WATCH_EVERY) => {}
-            }
+        self.every(WATCH_EVERY, || async {
             if let Err(problem) = self.app.watch(&self.store).await {
                 tracing::warn!(code = %problem.code, cause = problem.cause, "limits could not be looked at; trying again");
             }
+        })
+        .await;
+    }
+
+    /// Does something again and again, with a pause before each, until [`Control::stop`].
+    async fn every<F: Future<Output = ()>>(&self, pause: Duration, act: impl Fn() -> F) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            act().await;
         }
     }
 
