@@ -9,6 +9,7 @@ use crate::deadline::within;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode, Processed, Ticked};
 use crate::module::Stage;
+use crate::turns::Turns;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::fault::{GuestFault, GuestFaultKind};
 use std::sync::Arc;
@@ -45,14 +46,20 @@ impl Stage {
     /// # Errors
     /// As [`Stage::instantiate`]; a fault of kind [`GuestFaultKind::Init`] where it takes longer.
     pub async fn start_in_time(&self, mode: Mode) -> Result<Instance, Failure> {
-        let deadline = self.deadline();
-        match tokio::time::timeout(deadline, self.instantiate(mode)).await {
+        let (deadline, turns) = (self.deadline(), Turns::default());
+        let started = match tokio::time::timeout(deadline, turns.watch(self.instantiate(mode))).await {
             Ok(started) => started,
             Err(_) => {
                 let message = format!("`init` took longer than {} ms", deadline.as_millis());
-                Err(Failure { fault: GuestFault::new(GuestFaultKind::Init, message).into(), record: None, fuel: 0 })
+                Err(Failure {
+                    fault: GuestFault::new(GuestFaultKind::Init, message).into(),
+                    record: None,
+                    fuel: turns.charged(),
+                })
             }
-        }
+        };
+        turns.end(started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel), 0);
+        started
     }
 
     fn deadline(&self) -> Duration {
@@ -68,15 +75,20 @@ impl Instance {
     /// As [`Instance::process`]; a fault of kind [`GuestFaultKind::Deadline`] where it takes longer.
     pub async fn process_in_time(&mut self, batch: &RecordBatch) -> Result<Processed, Failure> {
         let deadline = self.stage().deadline();
-        let waits = self.waits();
-        match within(deadline, &waits, self.process(batch)).await {
+        let (waits, turns) = (self.waits(), Turns::default());
+        let processed = match within(deadline, &waits, turns.watch(self.process(batch))).await {
             Some(done) => done,
             None => {
                 let message = format!("the batch took longer than {} ms", deadline.as_millis());
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
                 Err(Failure { fault, record: self.last_mark(), fuel: self.fuel_after_drop() })
             }
+        };
+        match &processed {
+            Ok(done) => turns.end(done.fuel, batch.bytes() + done.outcome.outputs.bytes()),
+            Err(failure) => turns.end(failure.fuel, batch.bytes()),
         }
+        processed
     }
 
     /// [`Instance::tick`] within the stage's deadline.
@@ -85,15 +97,20 @@ impl Instance {
     /// As [`Instance::tick`]; a fault of kind [`GuestFaultKind::Deadline`] where it takes longer.
     pub async fn tick_in_time(&mut self, topic: u16, partition: i32, now: i64) -> Result<Ticked, Failure> {
         let deadline = self.stage().deadline();
-        let waits = self.waits();
-        match within(deadline, &waits, self.tick(topic, partition, now)).await {
+        let (waits, turns) = (self.waits(), Turns::default());
+        let ticked = match within(deadline, &waits, turns.watch(self.tick(topic, partition, now))).await {
             Some(done) => done,
             None => {
                 let message = format!("the tick took longer than {} ms", deadline.as_millis());
                 let fault = GuestFault::new(GuestFaultKind::Deadline, message).into();
                 Err(Failure { fault, record: None, fuel: self.fuel_after_drop() })
             }
+        };
+        match &ticked {
+            Ok(done) => turns.end(done.fuel, done.outputs.bytes()),
+            Err(failure) => turns.end(failure.fuel, 0),
         }
+        ticked
     }
 }
 

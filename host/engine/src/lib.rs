@@ -26,6 +26,7 @@ mod module;
 mod profile;
 mod settings;
 mod state;
+mod turns;
 
 pub use capability::bucket::{BucketError, BucketFuture, BucketStore, BucketUpload, GrantedBucket};
 pub use capability::secrets::GrantedSecret;
@@ -40,3 +41,4 @@ pub use log::{GuestLog, LOG_LINE_BYTES_MAX, LOG_LINES_BURST, LOG_LINES_PER_SECON
 pub use meter::{INIT_FUEL_MAX, YIELD_INTERVAL_FUEL};
 pub use module::{Module, Stage, StageConfig};
 pub use profile::{PROFILE_INTERVAL_FUEL, Profile};
+pub use turns::take_burnt;
