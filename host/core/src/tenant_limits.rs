@@ -222,6 +222,8 @@ tenant_limits! {
     topics = "topics", Count, 1_000, 0, 1_000_000;
     /// Bytes of one uploaded module, where the server takes that much.
     upload_bytes = "uploadBytes", Bytes, 64 * MIB, 1_024, GIB;
+    /// What a tenant weighs where guests of several want more than a worker's cores: each has its share of them by weight. Who is alone has all.
+    weight = "weight", Count, 100, 1, 10_000;
 }
 
 /// Values for some limits: what a plan says, or what one tenant has instead of it. Each is in its limit's range.
@@ -318,6 +320,14 @@ pub struct WorkerLimits {
     pub instances: u64,
     /// [`TenantLimits::guest_memory_bytes`].
     pub guest_memory_bytes: u64,
+    /// [`TenantLimits::weight`].
+    #[serde(default = "usual_weight")]
+    pub weight: u64,
+}
+
+/// What a tenant weighs where no plan says; of assignments, too, that were kept before tenants had a weight.
+pub fn usual_weight() -> u64 {
+    TenantLimits::default().weight
 }
 
 /// That a tenant is over a limit at which its pipelines pause.
@@ -338,6 +348,7 @@ impl From<&TenantLimits> for WorkerLimits {
             burst_seconds: limits.burst_seconds,
             instances: limits.instances,
             guest_memory_bytes: limits.guest_memory_bytes,
+            weight: limits.weight,
         }
     }
 }
