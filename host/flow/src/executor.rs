@@ -4,9 +4,12 @@
 //! longer than a slice and the host's own copying. Threads enter a tokio context only so that WASI clocks can set timers.
 //! Must never: block on anything but the queue.
 
-use crate::fair::FairQueue;
+use crate::fair::{FairQueue, TenantSeries};
 use async_task::Task;
 use bulkhead_core::name::TenantId;
+use bulkhead_core::tenant_limits::WorkerLimits;
+use bulkhead_engine::take_burnt;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use tokio::runtime::Handle;
 /// See the module's documentation.
 pub(crate) struct Executor {
     queue: Arc<FairQueue>,
+    series: TenantSeries,
     threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -24,24 +28,31 @@ impl Executor {
     ///
     /// # Panics
     /// Where the system gives no thread.
-    pub(crate) fn start(threads: usize, runtime: &Handle) -> Self {
+    pub(crate) fn start(threads: usize, runtime: &Handle, series: TenantSeries) -> Self {
         let queue = Arc::new(FairQueue::default());
         let threads = (0..threads.max(1))
             .map(|i| {
                 let (queue, runtime) = (queue.clone(), runtime.clone());
                 let run = move || {
                     let _context = runtime.enter();
-                    while let Some(work) = queue.pop() {
+                    while queue.run_next(|work| {
                         // The task is over then, and what it owns is dropped, which its pipeline notices. Others go on.
                         if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
                             tracing::error!("a task of the record path panicked");
                         }
-                    }
+                        take_burnt()
+                    }) {}
                 };
                 std::thread::Builder::new().name(format!("guest-{i}")).spawn(run).expect("the system gives a thread")
             })
             .collect();
-        Self { queue, threads: parking_lot::Mutex::new(threads) }
+        Self { queue, series, threads: parking_lot::Mutex::new(threads) }
+    }
+
+    /// Takes over what tenants weigh. Those that are not named have nothing here.
+    pub(crate) fn weigh(&self, tenants: &BTreeMap<TenantId, WorkerLimits>) {
+        self.queue.weigh(tenants.iter().map(|(name, limits)| (name.clone(), limits.weight)).collect());
+        self.series.keep(|tenant| tenants.contains_key(tenant));
     }
 
     /// Runs a future as `tenant`'s. Dropping the task cancels it.
@@ -50,8 +61,8 @@ impl Executor {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (queue, tenant) = (self.queue.clone(), tenant.clone());
-        let (work, task) = async_task::spawn(future, move |work| queue.push(&tenant, work));
+        let (queue, tenant, series) = (self.queue.clone(), tenant.clone(), self.series.of(tenant));
+        let (work, task) = async_task::spawn(future, move |work| queue.push(&tenant, work, &series));
         work.schedule();
         task
     }

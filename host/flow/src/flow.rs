@@ -4,6 +4,7 @@
 
 use crate::config::FlowConfig;
 use crate::executor::Executor;
+use crate::fair::TenantSeries;
 use crate::lane::{LaneTools, Lanes};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
@@ -121,7 +122,7 @@ impl Flow {
             topics,
             disks: WorkerDisks::new(config.state_folder.clone()),
             lanes: Lanes::start(&lane_tools),
-            executor: Executor::start(config.executor_threads, &parts.runtime),
+            executor: Executor::start(config.executor_threads, &parts.runtime, TenantSeries::new(&parts.registry)?),
             metrics,
             tenants: Tenants::default(),
             config,
@@ -138,6 +139,7 @@ impl Flow {
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
         self.tools.tenants.assign(&assignment.tenants);
+        self.tools.executor.weigh(&assignment.tenants);
         let erasures = std::mem::replace(&mut pipelines.erasures, assignment.erasures);
         let used: BTreeSet<_> =
             assignment.pipelines.iter().flat_map(|p| p.spec.stages.iter().map(|s| s.module)).collect();

@@ -1,14 +1,21 @@
 //! The fair queue: who runs next on the executor threads.
 //!
-//! Ready work waits per tenant, and tenants take turns, so that one with a thousand ready batches waits behind one with a
-//! single batch no longer than one slice of fuel. A guest that uses up its slice comes back here, behind its own tenant's other work.
-//! The turn is the seam where spending by weight goes: [`FairQueue::pop`] decides it, and nobody else.
+//! Ready work waits per tenant, and [`rounds`] decides whose turn it is, by the fuel that each has burnt and by weight. A guest that uses up
+//! its slice comes back here, behind its own tenant's other work; so one with a thousand long batches is never in the way of one with a
+//! single short one. Each tenant's share and waits are series.
 //! Must never: let the length of one tenant's queue matter to another.
+
+mod rounds;
+mod series;
 
 use async_task::Runnable;
 use bulkhead_core::name::TenantId;
 use parking_lot::{Condvar, Mutex};
-use std::collections::{HashMap, VecDeque};
+use rounds::{Rounds, Turn};
+pub(crate) use series::{TenantSeries, TurnSeries};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -19,58 +26,64 @@ pub(crate) struct FairQueue {
 
 #[derive(Default)]
 struct State {
-    /// Work of each tenant that has any.
-    waiting: HashMap<TenantId, VecDeque<Runnable>>,
-    /// Those tenants, in the order of their turns.
-    turns: VecDeque<TenantId>,
+    rounds: Rounds<Ready>,
     closed: bool,
 }
 
+/// Work that waits for its turn.
+struct Ready {
+    work: Runnable,
+    since: Instant,
+    series: Arc<TurnSeries>,
+}
+
 impl FairQueue {
+    /// Takes over what tenants weigh; those that are not named weigh as usual.
+    pub(crate) fn weigh(&self, weights: BTreeMap<TenantId, u64>) {
+        self.state.lock().rounds.weigh(weights);
+    }
+
     /// Puts work behind its tenant's other work. After [`FairQueue::close`] the work is dropped.
-    pub(crate) fn push(&self, tenant: &TenantId, work: Runnable) {
+    pub(crate) fn push(&self, tenant: &TenantId, work: Runnable, series: &Arc<TurnSeries>) {
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
             return;
         }
-        if let Some(queue) = state.waiting.get_mut(tenant) {
-            queue.push_back(work);
-        } else {
-            state.waiting.insert(tenant.clone(), VecDeque::from([work]));
-            state.turns.push_back(tenant.clone());
-        }
+        state.rounds.push(tenant, Ready { work, since: Instant::now(), series: series.clone() });
+        drop(state);
         self.ready.notify_one();
     }
 
-    /// Takes the next work, waiting for some. `None` after [`FairQueue::close`].
-    pub(crate) fn pop(&self) -> Option<Runnable> {
+    /// Runs the next work, waiting for some; `run` says what fuel it has burnt. False after [`FairQueue::close`].
+    pub(crate) fn run_next(&self, run: impl FnOnce(Runnable) -> i64) -> bool {
+        let Some(Turn { tenant, work: Ready { work, since, series }, advance }) = self.pop() else { return false };
+        series.waited(since.elapsed());
+        let burnt = run(work);
+        series.burnt(burnt);
+        self.state.lock().rounds.ended(&tenant, advance, burnt);
+        true
+    }
+
+    fn pop(&self) -> Option<Turn<Ready>> {
         let mut state = self.state.lock();
         loop {
             if state.closed {
                 return None;
             }
-            if let Some(tenant) = state.turns.pop_front() {
-                let queue = state.waiting.get_mut(&tenant).expect("a tenant with a turn has a queue");
-                let work = queue.pop_front().expect("a tenant with a turn has work");
-                if queue.is_empty() {
-                    state.waiting.remove(&tenant);
-                } else {
-                    state.turns.push_back(tenant);
-                }
-                return Some(work);
+            if let Some(turn) = state.rounds.next() {
+                return Some(turn);
             }
             self.ready.wait(&mut state);
         }
     }
 
-    /// Ends every [`FairQueue::pop`] and drops what waits.
+    /// Ends every [`FairQueue::run_next`] and drops what waits.
     pub(crate) fn close(&self) {
         let dropped = {
             let mut state = self.state.lock();
             state.closed = true;
-            state.turns.clear();
-            std::mem::take(&mut state.waiting)
+            state.rounds.clear()
         };
         self.ready.notify_all();
         // Dropping work can wake other work, which calls `push`: not under the lock.
@@ -81,38 +94,14 @@ impl FairQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
-    /// A task that notes `name` when it runs, scheduled for `tenant`.
-    fn spawn(queue: &Arc<FairQueue>, tenant: &str, name: String, ran: &Arc<Mutex<Vec<String>>>) {
-        let (queue, ran, tenant) = (queue.clone(), ran.clone(), tenant.parse::<TenantId>().unwrap());
-        let (work, task) =
-            async_task::spawn(async move { ran.lock().push(name) }, move |work| queue.push(&tenant, work));
-        work.schedule();
-        task.detach();
-    }
 
     #[test]
-    fn a_tenant_with_much_work_waits_for_one_with_little() {
-        let queue = Arc::new(FairQueue::default());
-        let ran = Arc::new(Mutex::new(Vec::new()));
-        for i in 0..100 {
-            spawn(&queue, "greedy", format!("greedy {i}"), &ran);
-        }
-        spawn(&queue, "modest", "modest 0".to_owned(), &ran);
-        for _ in 0..3 {
-            queue.pop().unwrap().run();
-        }
-        assert_eq!(*ran.lock(), ["greedy 0", "modest 0", "greedy 1"]);
-    }
-
-    #[test]
-    fn closing_ends_a_waiting_pop() {
-        let queue = Arc::new(FairQueue::default());
+    fn closing_ends_whoever_waits_for_work() {
+        let queue = FairQueue::default();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.pop().is_none());
+            let waiting = scope.spawn(|| queue.run_next(|_| 0));
             queue.close();
-            assert!(waiting.join().unwrap());
+            assert!(!waiting.join().unwrap());
         });
     }
 }
