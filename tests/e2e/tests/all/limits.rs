@@ -5,6 +5,7 @@
 //! that takes is printed, not judged. `BULKHEAD_LIMITS_PROBES` says how many records for each limit; `cargo xtask bench limits` takes 200.
 //! Must never: call a limit kept because nothing came through: each pipeline works on after its limit is raised.
 
+use crate::neighbour::Neighbour;
 use crate::shared::{Guests, refused, tenant_with_guests};
 use crate::shell::Shell;
 use anyhow::{Context, Result, ensure};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// Records of the neighbour for each limit, unasked.
 const PROBES: usize = 15;
-/// How long one probe may take before the neighbour counts as held up.
-const PROBE_MAX: Duration = Duration::from_secs(30);
 /// What is stored is looked at once a minute, and then again within seconds.
 const LOOKED_AT: Duration = Duration::from_secs(150);
 /// Uploads that take more than a second of a core together, on any machine.
@@ -29,36 +28,6 @@ const COMPILED_MAX: usize = 50;
 const BETWEEN: Duration = Duration::from_millis(50);
 /// Turns for which one record keeps the guest `work` busy.
 const WORK: &str = "2000000";
-
-/// The neighbour, with the place in its output up to which it has read.
-struct Neighbour {
-    tenant: Tenant,
-    from: i64,
-}
-
-impl Neighbour {
-    /// Sends a record and waits for what comes of it.
-    fn probe(&mut self) -> Result<Duration> {
-        let at = Instant::now();
-        self.tenant.put("probe", &["a record"])?;
-        while at.elapsed() < PROBE_MAX {
-            let (records, next) = self.tenant.read("probe-out", 0, self.from, Duration::from_secs(5))?;
-            self.from = next;
-            if !records.is_empty() {
-                return Ok(at.elapsed());
-            }
-        }
-        anyhow::bail!("the neighbour's record did not come through in {PROBE_MAX:?}")
-    }
-
-    /// The median and the slowest hundredth of so many, in milliseconds.
-    fn probes(&mut self, count: usize) -> Result<(u128, u128)> {
-        let mut took = (0..count).map(|_| self.probe()).collect::<Result<Vec<_>>>()?;
-        took.sort_unstable();
-        let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)].as_millis();
-        Ok((at(50), at(99)))
-    }
-}
 
 struct Stage {
     host: Host,
@@ -77,8 +46,7 @@ impl Stage {
         platform.set("BULKHEAD_SERVER", host.url());
         platform.set("BULKHEAD_TOKEN", &host.token("platform-admin", None)?);
         let (acme, neighbour) = (tenant_with_guests(&host, "acme")?, tenant_with_guests(&host, "globex")?);
-        neighbour.run_guest("probe", "passthrough", "")?;
-        let mut neighbour = Neighbour { tenant: neighbour, from: 0 };
+        let mut neighbour = Neighbour::new(neighbour)?;
         let probes = std::env::var("BULKHEAD_LIMITS_PROBES").ok().map_or(Ok(PROBES), |text| text.parse())?;
         neighbour.probes(5)?;
         let before = neighbour.probes(probes)?;

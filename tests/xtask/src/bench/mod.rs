@@ -12,7 +12,7 @@ mod table;
 
 use crate::command::{Program, cargo, program, target};
 use crate::{data, setup};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Records of the bill's benchmark where nobody says how many: some minute of work on each log.
 const BILL_RECORDS: &str = "3000";
@@ -33,20 +33,22 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             let test = ["test", "--workspace", "--lib", "--", "ten_things_that_go_wrong", "--nocapture"];
             cargo(test).env("BULKHEAD_ANOMALY_DAYS", days).run()
         }
-        ["storm"] => {
-            setup::run(setup::Needs::Building)?;
-            cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "storm::", "--nocapture"];
-            let binary = target().join("debug/bulkhead");
-            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_STORM_SECONDS", "20").run()
-        }
+        ["storm"] => test(setup::Needs::Building, "storm::", &[("BULKHEAD_STORM_SECONDS", "20")]),
         ["delays"] => {
             setup::run(setup::Needs::Everything)?;
             let archive = data::fetch()?;
-            cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "delays::", "--nocapture"];
-            let binary = target().join("debug/bulkhead");
-            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_DELAYS_ARCHIVE", archive).run()
+            let archive = archive.to_str().context("the archive's path is no text")?;
+            test(setup::Needs::Everything, "delays::", &[("BULKHEAD_DELAYS_ARCHIVE", archive)])
+        }
+        ["isolation", more @ ..] => {
+            let kinds = more.first().copied().unwrap_or("all");
+            let asked = [
+                ("BULKHEAD_ISOLATION_ATTACKERS", "100"),
+                ("BULKHEAD_ISOLATION_PROBES", "100"),
+                ("BULKHEAD_ISOLATION_FUEL", "3e10"),
+                ("BULKHEAD_ISOLATION_KINDS", kinds),
+            ];
+            test(setup::Needs::Building, "isolation::", &asked)
         }
         ["fire", more @ ..] => {
             setup::run(setup::Needs::Everything)?;
@@ -69,31 +71,27 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             cargo(["bench", "--workspace", "--bench", "state", "--"]).args(more).run()
         }
         ["bill", more @ ..] => {
-            setup::run(setup::Needs::Everything)?;
-            cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "usage::", "--nocapture", "--test-threads=1"];
             let records = more.first().copied().unwrap_or(BILL_RECORDS);
-            let binary = target().join("debug/bulkhead");
-            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_BILL_RECORDS", records).run()
+            test(setup::Needs::Everything, "usage::", &[("BULKHEAD_BILL_RECORDS", records)])
         }
-        ["erasure"] => {
-            setup::run(setup::Needs::Building)?;
-            cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "erasure", "--nocapture", "--test-threads=1"];
-            let binary = target().join("debug/bulkhead");
-            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_ERASURE_TENANTS", "50").run()
-        }
-        ["limits"] => {
-            setup::run(setup::Needs::Building)?;
-            cargo(["build", "--workspace", "--all-targets"]).run()?;
-            let test = ["test", "--workspace", "--test", "all", "--", "limits::a_tenant", "--nocapture"];
-            let binary = target().join("debug/bulkhead");
-            cargo(test).env("BULKHEAD_BIN", binary).env("BULKHEAD_LIMITS_PROBES", "200").run()
-        }
+        ["erasure"] => test(setup::Needs::Building, "erasure", &[("BULKHEAD_ERASURE_TENANTS", "50")]),
+        ["limits"] => test(setup::Needs::Building, "limits::a_tenant", &[("BULKHEAD_LIMITS_PROBES", "200")]),
         _ => {
-            bail!("name a benchmark: abi, anomalies, bill, delays, erasure, fire, lane, limits, peers, state or storm")
+            bail!(
+                "name a benchmark: abi, anomalies, bill, delays, erasure, fire, isolation, lane, limits, peers, state or storm"
+            )
         }
     }
+}
+
+/// Runs tests of the suites by themselves, one after the other, with more of everything, on an optimised host.
+fn test(needs: setup::Needs, filter: &str, asked: &[(&str, &str)]) -> Result<()> {
+    setup::run(needs)?;
+    cargo(["build", "--workspace", "--all-targets"]).run()?;
+    cargo(["build", "--release", "--workspace", "--bin", "bulkhead"]).run()?;
+    let test = ["test", "--workspace", "--test", "all", "--", filter, "--nocapture", "--test-threads=1"];
+    let tests = cargo(test).env("BULKHEAD_BIN", target().join("release/bulkhead"));
+    asked.iter().fold(tests, |tests, (name, value)| tests.env(name, value)).run()
 }
 
 /// A program of tests/fire. It builds the host in its own profile, so both are optimised.
