@@ -38,6 +38,7 @@ pub use engine::{Engine, Inspection, Refusal};
 pub use failure::Failure;
 pub use instance::{Instance, Mode, Processed, Ticked};
 pub use log::{GuestLog, LOG_LINE_BYTES_MAX, LOG_LINES_BURST, LOG_LINES_PER_SECOND, Level};
+pub use memory::GuestBytes;
 pub use meter::{INIT_FUEL_MAX, YIELD_INTERVAL_FUEL};
 pub use module::{Module, Stage, StageConfig};
 pub use profile::{PROFILE_INTERVAL_FUEL, Profile};

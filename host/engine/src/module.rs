@@ -9,6 +9,7 @@ use crate::capability::secrets::GrantedSecret;
 use crate::failure::Failure;
 use crate::instance::{Instance, Mode};
 use crate::log::{GuestLog, LogGate};
+use crate::memory::GuestBytes;
 use crate::profile::{self, PROFILE_INTERVAL_FUEL, Profile};
 use crate::state::State;
 use bulkhead_core::code::Code;
@@ -70,6 +71,7 @@ pub struct Stage {
     log: Arc<LogGate>,
     buckets: Arc<[GrantedBucket]>,
     secrets: Arc<[GrantedSecret]>,
+    memory: GuestBytes,
 }
 
 impl Linked {
@@ -149,7 +151,14 @@ impl Module {
             return Err(HostFault::new(Code::GrantMissing, message).into());
         }
         let (config, log) = (Arc::new(config), Arc::new(LogGate::new(log)));
-        Ok(Stage { module: Arc::clone(&self.inner), config, log, buckets: Arc::default(), secrets: Arc::default() })
+        Ok(Stage {
+            module: Arc::clone(&self.inner),
+            config,
+            log,
+            buckets: Arc::default(),
+            secrets: Arc::default(),
+            memory: GuestBytes::default(),
+        })
     }
 
     /// The digest of the component's bytes.
@@ -169,6 +178,12 @@ impl Stage {
     #[must_use]
     pub fn with_secrets(self, secrets: Vec<GrantedSecret>) -> Self {
         Self { secrets: secrets.into(), ..self }
+    }
+
+    /// Counts the memory of its instances with that of others.
+    #[must_use]
+    pub fn with_memory(self, memory: GuestBytes) -> Self {
+        Self { memory, ..self }
     }
 
     /// Makes an instance with memory of its own and calls its `init`. The future may be polled from any thread, inside a tokio runtime.
@@ -211,7 +226,8 @@ impl Stage {
     }
 
     pub(crate) fn store(&self, mode: Mode) -> Store<State> {
-        let mut state = State::new(&self.config.limits, self.module.interval, &self.log, mode, &self.buckets);
+        let mut state =
+            State::new(&self.config.limits, self.module.interval, &self.log, mode, &self.buckets, &self.memory);
         state.secrets = Arc::clone(&self.secrets);
         let mut store = Store::new(self.module.pre.engine(), state);
         if let Some(profile) = &self.module.profile {

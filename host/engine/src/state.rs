@@ -8,7 +8,7 @@ use crate::capability::{self, scratch::Home, state::StateStore, stdio::Pipe};
 use crate::deadline::Waits;
 use crate::instance::Mode;
 use crate::log::LogGate;
-use crate::memory::MemoryMeter;
+use crate::memory::{GuestBytes, MemoryMeter};
 use crate::meter::Meter;
 use bulkhead_core::limits::StageLimits;
 use std::num::NonZeroU64;
@@ -49,6 +49,7 @@ impl State {
         log: &Arc<LogGate>,
         mode: Mode,
         buckets: &Arc<[GrantedBucket]>,
+        memory: &GuestBytes,
     ) -> Self {
         let (wasi, stdout, stderr) = capability::context(log, mode);
         let mut table = ResourceTable::new();
@@ -57,7 +58,7 @@ impl State {
             wasi,
             table,
             meter: Meter::new(limits.fuel_per_record, interval),
-            memory: MemoryMeter::new(limits.memory_bytes),
+            memory: MemoryMeter::new(limits.memory_bytes, memory.clone()),
             log: Arc::clone(log),
             stdout,
             stderr,
