@@ -172,6 +172,10 @@ pub(crate) struct WorkerArguments {
     /// Threads that run guests; by default one for each core
     #[arg(long, env = "BULKHEAD_EXECUTOR_THREADS")]
     pub(crate) executor_threads: Option<usize>,
+    /// Bytes of batches, outputs and guests of all tenants together; above it the tenant that holds most is set aside. By default half of
+    /// the memory that this process may use
+    #[arg(long, env = "BULKHEAD_MEMORY_BYTES_MAX")]
+    pub(crate) memory_bytes_max: Option<u64>,
     /// Bytes of all instances' scratch files together, each counted with its limit; an instance that finds none left waits
     #[arg(long, default_value_t = bulkhead_core::limits::SCRATCH_WORKER_BYTES, env = "BULKHEAD_SCRATCH_BYTES_MAX")]
     pub(crate) scratch_bytes_max: u64,

@@ -201,6 +201,7 @@ impl Live {
             ("bytesOutPerSecond", sum(|used| used.bytes_out_per_second)),
             ("instances", most(|used| used.instances)),
             ("guestMemoryBytes", most(|used| used.guest_memory_bytes)),
+            ("memoryBytes", most(|used| used.memory_bytes)),
             ("stateBytes", state_bytes),
         ])
     }

@@ -41,6 +41,7 @@ impl Default for Plans {
             bytes_out_per_second: 16 << 20,
             instances: 100,
             guest_memory_bytes: 2 << 30,
+            memory_bytes: 256 << 20,
             compile_seconds_per_hour: 300,
             ..TenantLimits::default()
         };

@@ -111,6 +111,9 @@ pub struct TenantUse {
     pub instances: u64,
     /// Bytes of memory that these may use.
     pub guest_memory_bytes: u64,
+    /// Bytes that are held for it.
+    #[serde(default)]
+    pub memory_bytes: u64,
 }
 
 /// What control answers to a report.

@@ -159,6 +159,7 @@ codes! {
     GuestsWait = "BH0351", 200, "Guests wait for room";
     BudgetSpent = "BH0352", 200, "Month's fuel used up";
     BudgetNear = "BH0353", 200, "Month's fuel nearly used up";
+    MemoryShort = "BH0354", 200, "Worker short of memory";
 
     LogUnavailable = "BH0401", 503, "Log away";
     TopicGone = "BH0402", 200, "Topic gone";

@@ -194,6 +194,8 @@ tenant_limits! {
     log_bytes = "logBytes", Bytes, 32 * MIB, 0, 64 * GIB;
     /// Lines in a tenant's logs. Above it the oldest go.
     log_lines = "logLines", Count, 100_000, 0, 100_000_000;
+    /// Bytes that one worker holds for a tenant: batches, outputs until their commit, and what its guests have taken. Above it its pipelines hold one batch each, and wait.
+    memory_bytes = "memoryBytes", Bytes, GIB, MIB, 1_024 * GIB;
     /// Bytes of all modules.
     module_bytes = "moduleBytes", Bytes, 8 * GIB, 0, 1_024 * GIB;
     /// Modules.
@@ -320,9 +322,17 @@ pub struct WorkerLimits {
     pub instances: u64,
     /// [`TenantLimits::guest_memory_bytes`].
     pub guest_memory_bytes: u64,
+    /// [`TenantLimits::memory_bytes`].
+    #[serde(default = "usual_memory")]
+    pub memory_bytes: u64,
     /// [`TenantLimits::weight`].
     #[serde(default = "usual_weight")]
     pub weight: u64,
+}
+
+/// Of assignments that were kept before tenants had a budget of memory.
+fn usual_memory() -> u64 {
+    TenantLimits::default().memory_bytes
 }
 
 /// What a tenant weighs where no plan says; of assignments, too, that were kept before tenants had a weight.
@@ -348,6 +358,7 @@ impl From<&TenantLimits> for WorkerLimits {
             burst_seconds: limits.burst_seconds,
             instances: limits.instances,
             guest_memory_bytes: limits.guest_memory_bytes,
+            memory_bytes: limits.memory_bytes,
             weight: limits.weight,
         }
     }

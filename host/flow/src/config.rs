@@ -26,6 +26,9 @@ pub struct FlowConfig {
     /// Bytes of batches and held outputs of one pipeline above which its guests wait for a commit. At half of it no more is fetched.
     /// Default [`bulkhead_core::limits::PIPELINE_BUFFER_BYTES`].
     pub buffer_bytes: u64,
+    /// Bytes that all tenants together may hold in memory: batches, outputs and guests. Above it the tenant that holds most is set aside.
+    /// Default: no bound.
+    pub memory_bytes: u64,
     /// How long stopping waits for batches in flight. Default 10 s.
     pub drain_timeout: Duration,
     /// First wait after a failure; it doubles up to [`FlowConfig::backoff_max`]. Default 200 ms.
@@ -53,6 +56,7 @@ impl Default for FlowConfig {
             busy_bytes_per_s: 4 << 20,
             clean_commits: 20,
             buffer_bytes: bulkhead_core::limits::PIPELINE_BUFFER_BYTES,
+            memory_bytes: u64::MAX,
             drain_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
@@ -63,6 +67,8 @@ impl Default for FlowConfig {
     }
 }
 
+/// How often it is looked at what all tenants hold.
+pub(crate) const CEILING_LOOK: Duration = Duration::from_millis(100);
 /// At most this many groups in one transaction: each costs the broker 2 to 10 ms, one after another.
 pub(crate) const GROUPS_PER_TRANSACTION: usize = 16;
 /// Bytes of outputs at which a transaction is committed early, so that an abort never has to repeat more.

@@ -2,7 +2,7 @@
 //!
 //! Must never: let one pipeline's start, failure or end hold up another's.
 
-use crate::config::FlowConfig;
+use crate::config::{CEILING_LOOK, FlowConfig};
 use crate::executor::Executor;
 use crate::fair::TenantSeries;
 use crate::lane::{LaneTools, Lanes};
@@ -11,7 +11,7 @@ use crate::modules::Modules;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
 use crate::state::disk::WorkerDisks;
-use crate::tenant::Tenants;
+use crate::tenant::{Ceiling, Tenants};
 use crate::topics::Topics;
 use bulkhead_bucket::Buckets;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport, TenantUse};
@@ -21,7 +21,7 @@ use bulkhead_engine::{Engine, GuestLog};
 use bulkhead_log::{Log, LogError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
@@ -85,6 +85,8 @@ pub struct Flow {
     pipelines: Mutex<Pipelines>,
     /// Held while pipelines stop, so that one which is to start again waits for its own end.
     changing: Mutex<()>,
+    /// Keeps what all tenants hold below the worker's ceiling.
+    ceiling: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -129,7 +131,9 @@ impl Flow {
             runtime: parts.runtime,
             guest_logs: parts.guest_logs,
         };
-        Ok(Self { tools: Arc::new(tools), pipelines: Mutex::default(), changing: Mutex::default() })
+        let tools = Arc::new(tools);
+        let ceiling = tools.runtime.spawn(keep_ceiling(Arc::downgrade(&tools)));
+        Ok(Self { tools, pipelines: Mutex::default(), changing: Mutex::default(), ceiling })
     }
 
     /// Makes what runs match the assignment: starts, changes and stops pipelines. Stopped ones finish what is under way first, and
@@ -208,6 +212,7 @@ impl Flow {
         };
         running.values().for_each(Pipeline::stop);
         running.into_values().for_each(Pipeline::join);
+        self.ceiling.abort();
         self.tools.lanes.close();
         self.tools.executor.stop();
         // They own nothing any more, so their lag is for their successors to tell.
@@ -217,5 +222,16 @@ impl Flow {
         };
         self.pipelines.lock().drained.iter().for_each(disown);
         tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "record path drained");
+    }
+}
+
+/// Until there is no record path any more.
+async fn keep_ceiling(tools: Weak<Tools>) {
+    let Some(bytes) = tools.upgrade().map(|tools| tools.config.memory_bytes) else { return };
+    let mut ceiling = Ceiling::new(bytes);
+    while let Some(tools) = tools.upgrade() {
+        ceiling.keep(&tools.tenants, Instant::now());
+        drop(tools);
+        tokio::time::sleep(CEILING_LOOK).await;
     }
 }

@@ -78,6 +78,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
             control_ca: None,
             token_file: None,
             executor_threads: None,
+            memory_bytes_max: None,
             scratch_bytes_max: bulkhead_core::limits::SCRATCH_WORKER_BYTES,
         },
     }

@@ -5,6 +5,7 @@
 //! Must never: stop a pipeline because control does not answer.
 
 mod logs;
+mod machine;
 mod memory;
 mod secrets;
 
@@ -82,6 +83,7 @@ impl Worker {
         if let Some(threads) = arguments.executor_threads {
             config.executor_threads = threads.max(1);
         }
+        config.memory_bytes = arguments.memory_bytes_max.unwrap_or_else(machine::half_of_memory);
         let buckets = Buckets::open(&arguments.buckets_in(data_dir)).map_err(anyhow::Error::msg)?;
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();

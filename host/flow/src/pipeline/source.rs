@@ -15,6 +15,7 @@ use crate::replay::sift;
 use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
 use crate::state::partition::{PartitionState, StateTools};
+use crate::tenant::Consumer;
 use crate::usage;
 use crate::uses::StageUses;
 use crate::work::Work;
@@ -43,6 +44,8 @@ const POLL_SOON: Duration = Duration::from_millis(5);
 const ROOM_WAIT: Duration = Duration::from_millis(200);
 /// How often the lag and idle instances are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often one that is set aside looks whether it may come back.
+const ASIDE_LOOK: Duration = Duration::from_millis(250);
 /// Longest wait after a poll that failed: a member must go on polling.
 const POLL_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,7 @@ struct Live {
     poll_failures: u32,
     /// The last look around found the log away.
     log_away: bool,
+    _consumer: Consumer,
     sinks: Vec<Sink>,
 }
 
@@ -103,6 +107,12 @@ impl SourceThread {
             if let Some(held) = &order.assignment.held {
                 self.state.say(Phase::Paused, Some((held.code, held.message.clone())));
                 self.orders.wait(order.number, None);
+                continue;
+            }
+            if self.state.tenant.memory.is_aside() {
+                let words = "this worker is short of memory, of which this tenant holds most; the pipeline goes on when there is room again";
+                self.state.say(Phase::Backoff, Some((Code::MemoryShort, words.to_owned())));
+                self.orders.wait(order.number, Some(ASIDE_LOOK));
                 continue;
             }
             let started = Instant::now();
@@ -139,7 +149,8 @@ impl SourceThread {
     fn incarnate(&self, order: &Order) -> Result<(), LogError> {
         let mut live = self.join(&order.assignment)?;
         let result = loop {
-            if self.orders.current().number != order.number {
+            // Who is set aside lets go of all that is held; what is finished commits first.
+            if self.orders.current().number != order.number || self.state.tenant.memory.is_aside() {
                 break Ok(());
             }
             if let Some(trouble) = live.incarnation.trouble() {
@@ -172,7 +183,7 @@ impl SourceThread {
         let usage = scope.usage_topic();
         self.make_hidden(&usage, &usage::TOPIC)?;
         let group = scope.group(&assignment.key.project, &assignment.key.pipeline);
-        let queue_bytes = self.tools.config.buffer_bytes / 2;
+        let (consumer, queue_bytes) = self.state.tenant.memory.consumer(self.tools.config.buffer_bytes / 2);
         let reader = self.tools.log.reader(ReaderSpec { group, inputs, batch: spec.batch, queue_bytes })?;
         let run = Run {
             assignment: assignment.clone(),
@@ -199,6 +210,7 @@ impl SourceThread {
             asked: None,
             poll_failures: 0,
             log_away: false,
+            _consumer: consumer,
             sinks: sinks.into_iter().map(|sink| Sink::start(sink, &self.state, &self.tools)).collect(),
         })
     }
@@ -300,7 +312,7 @@ impl SourceThread {
             })?;
             let ready = ready.with_buckets(crate::bucket::granted(&self.tools, assignment, stage, &self.state.uses));
             let granted = crate::secrets::granted(stage, &secrets, Code::SecretUnavailable).map_err(ours)?;
-            let ready = ready.with_secrets(granted);
+            let ready = ready.with_secrets(granted).with_memory(self.state.tenant.memory.guests.clone());
             let count = self.state.stage_count(&stage.name);
             stages.push(RunningStage::new(stage, ready, self.tools.config.recycle_bytes, count).of(&self.state));
         }
@@ -515,7 +527,7 @@ impl Live {
     /// Whether more may be fetched. Waits a little for room, then pauses all partitions and goes on polling.
     fn has_room(&mut self, state: &PipelineState, limit: u64) -> Result<bool, LogError> {
         let sources = || self.partitions.keys().copied().collect::<Vec<_>>();
-        if state.buffered() < limit {
+        if state.may_fetch(limit) {
             self.full_since = None;
             if self.paused && state.buffered() < limit / 2 {
                 self.reader.resume(&sources())?;

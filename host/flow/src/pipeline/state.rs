@@ -6,7 +6,7 @@
 
 use crate::lane::Lane;
 use crate::metrics::PipelineMetrics;
-use crate::tenant::{Rate, Tenant, Waits};
+use crate::tenant::{Rate, TOLD_EVERY, Tenant, Waits};
 use crate::usage::Owed;
 use crate::uses::{Use, Uses};
 use bulkhead_core::assignment::{Phase, PipelineKey, PipelineReport, StageTotals, Totals};
@@ -20,7 +20,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
 /// See the module's documentation.
 pub(crate) struct PipelineState {
@@ -43,7 +42,6 @@ pub(crate) struct PipelineState {
     /// Linear memory of idle instances.
     guest_memory: AtomicU64,
     room: (Mutex<()>, Condvar),
-    released: Notify,
     status: Mutex<Status>,
     totals: Mutex<Totals>,
     stages: Mutex<BTreeMap<StageName, StageCount>>,
@@ -101,7 +99,6 @@ impl PipelineState {
             state_bytes: AtomicU64::new(0),
             guest_memory: AtomicU64::new(0),
             room: Default::default(),
-            released: Notify::new(),
             status: Mutex::new(status),
             totals: Mutex::default(),
             stages: Mutex::default(),
@@ -197,6 +194,7 @@ impl PipelineState {
     /// Counts bytes as held until the value is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Hold {
         self.buffered.fetch_add(bytes, Ordering::AcqRel);
+        self.tenant.memory.hold(bytes);
         self.metrics.buffered.add(bytes as i64);
         Hold { pipeline: self.clone(), bytes }
     }
@@ -205,26 +203,43 @@ impl PipelineState {
         self.buffered.fetch_sub(bytes, Ordering::AcqRel);
         self.metrics.buffered.sub(bytes as i64);
         self.room.1.notify_all();
-        self.released.notify_waiters();
+        self.tenant.memory.release(bytes);
     }
 
     /// Waits until a guest may run: a batch of a few bytes can become outputs of many, so the queue's bound alone does not bound
-    /// memory. Where nothing waits in lanes, nothing would be given back, so then it may run anyway.
+    /// memory; nor does that of one pipeline, where its tenant has many. Where nothing of the pipeline waits in lanes, nothing would be
+    /// given back, so then it may run anyway.
     pub(crate) async fn room_for_outputs(&self, limit: u64) {
+        let memory = &self.tenant.memory;
         loop {
-            let mut released = pin!(self.released.notified());
+            let mut released = pin!(memory.released.notified());
             released.as_mut().enable();
-            if self.buffered() < limit || self.in_lanes.load(Ordering::Acquire) == 0 {
+            let full = memory.is_full();
+            if full {
+                self.tenant.room.drop_idle();
+            }
+            if (self.buffered() < limit && !full) || self.in_lanes.load(Ordering::Acquire) == 0 {
                 return;
             }
-            released.await;
+            let since = Instant::now();
+            // Woken now and then, since instances that end tell nobody, and so that the wait is told while it lasts.
+            let _woken = tokio::time::timeout(TOLD_EVERY, released).await;
+            if full {
+                self.waited(Rate::Memory, since.elapsed());
+            }
         }
+    }
+
+    /// Whether one more batch may be fetched: one always, more while neither the pipeline nor its tenant holds too much.
+    pub(crate) fn may_fetch(&self, limit: u64) -> bool {
+        let held = self.buffered();
+        held == 0 || (held < limit && !self.tenant.memory.is_full())
     }
 
     /// Waits until less than `limit` is held, or the time is over.
     pub(crate) fn wait_for_room(&self, limit: u64, timeout: Duration) {
         let mut guard = self.room.0.lock();
-        if self.buffered() >= limit {
+        if !self.may_fetch(limit) {
             // A release between the check and the wait costs one timeout, which is short.
             let _timed_out = self.room.1.wait_for(&mut guard, timeout);
         }

@@ -1,4 +1,5 @@
-//! What a worker keeps of each tenant's limits: its rates of fuel and bytes, and the room for its guests.
+//! What a worker keeps of each tenant's limits: its rates of fuel and bytes, the room for its guests, and the
+//! memory for all that is held for it.
 //!
 //! All pipelines of a tenant share one [`Tenant`]. Before a batch runs, [`Tenant::admit`] waits until nothing is owed of any rate; what the batch
 //! read, burnt and wrote is charged when it is known. So a tenant over its rate slows down, and nothing of it fails. Waiting costs nothing: a
@@ -6,9 +7,11 @@
 //! Where a tenant runs on several workers, control says which part of its rates is this one's.
 //! Must never: hold up one tenant for what another used, or refuse a batch.
 
+mod memory;
 mod room;
 mod waits;
 
+pub(crate) use memory::{Ceiling, Consumer, Memory};
 pub(crate) use room::{Full, Idle, Place, Placed, Room};
 pub(crate) use waits::Waits;
 
@@ -22,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often one who waits looks whether the rate was changed, and says that it waits.
-const TOLD_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const TOLD_EVERY: Duration = Duration::from_millis(250);
 /// Over how long what is used a second is averaged.
 const AVERAGED: Duration = Duration::from_secs(2);
 
@@ -34,10 +37,12 @@ pub(crate) enum Rate {
     BytesOut,
     Instances,
     GuestMemory,
+    Memory,
 }
 
 impl Rate {
-    pub(crate) const ALL: [Rate; 5] = [Self::Fuel, Self::BytesIn, Self::BytesOut, Self::Instances, Self::GuestMemory];
+    pub(crate) const ALL: [Rate; 6] =
+        [Self::Fuel, Self::BytesIn, Self::BytesOut, Self::Instances, Self::GuestMemory, Self::Memory];
     /// Those that are so much a second, in the order of [`Charge`]'s fields.
     const TIMED: [Rate; 3] = [Self::Fuel, Self::BytesIn, Self::BytesOut];
 
@@ -49,6 +54,7 @@ impl Rate {
             Self::BytesOut => "bytesOutPerSecond",
             Self::Instances => "instances",
             Self::GuestMemory => "guestMemoryBytes",
+            Self::Memory => "memoryBytes",
         }
     }
 
@@ -60,6 +66,7 @@ impl Rate {
             Self::BytesOut => limits.bytes_out_per_second,
             Self::Instances => limits.instances,
             Self::GuestMemory => limits.guest_memory_bytes,
+            Self::Memory => limits.memory_bytes,
         }
     }
 }
@@ -82,6 +89,7 @@ impl Charge {
 pub(crate) struct Tenant {
     state: Mutex<State>,
     pub(crate) room: Arc<Room>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 struct State {
@@ -99,6 +107,8 @@ impl Tenant {
     fn new(limits: WorkerLimits, now: Instant) -> Self {
         let room = Arc::new(Room::default());
         room.set(limits.instances, limits.guest_memory_bytes);
+        let memory = Arc::new(Memory::default());
+        memory.set(limits.memory_bytes);
         let bucket = |rate: Rate| {
             let (rate, burst) = rate_of(rate, &limits, 1_000);
             RateBucket::new(now, rate, burst)
@@ -112,7 +122,7 @@ impl Tenant {
             since: now,
             per_second: nothing,
         };
-        Self { state: Mutex::new(state), room }
+        Self { state: Mutex::new(state), room, memory }
     }
 
     pub(crate) fn limits(&self) -> WorkerLimits {
@@ -126,6 +136,7 @@ impl Tenant {
             state.apply();
             drop(state);
             self.room.set(limits.instances, limits.guest_memory_bytes);
+            self.memory.set(limits.memory_bytes);
         }
     }
 
@@ -170,7 +181,14 @@ impl Tenant {
         }
         let [fuel_per_second, bytes_in_per_second, bytes_out_per_second] = state.per_second;
         let (instances, guest_memory_bytes) = self.room.used();
-        TenantUse { fuel_per_second, bytes_in_per_second, bytes_out_per_second, instances, guest_memory_bytes }
+        TenantUse {
+            fuel_per_second,
+            bytes_in_per_second,
+            bytes_out_per_second,
+            instances,
+            guest_memory_bytes,
+            memory_bytes: self.memory.held(),
+        }
     }
 }
 
@@ -226,6 +244,11 @@ impl Tenants {
         let mut tenants = self.0.lock();
         let new = || Arc::new(Tenant::new(WorkerLimits::default(), Instant::now()));
         tenants.entry(name.clone()).or_insert_with(new).clone()
+    }
+
+    /// Each of them.
+    fn all(&self) -> Vec<(TenantId, Arc<Tenant>)> {
+        self.0.lock().iter().map(|(name, tenant)| (name.clone(), tenant.clone())).collect()
     }
 
     /// What each uses.

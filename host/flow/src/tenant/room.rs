@@ -144,6 +144,11 @@ impl Room {
         }
     }
 
+    /// Lets go of every instance that waits for work.
+    pub(crate) fn drop_idle(&self) {
+        while self.evict() {}
+    }
+
     fn try_enter(self: &Arc<Self>, bytes: u64) -> Result<Place, Full> {
         let mut taken = self.taken.lock();
         if let Some(full) = taken.full(bytes) {

@@ -9,6 +9,7 @@ use bulkhead_core::manifest::{self, Start};
 use bulkhead_core::name::{ModuleDigest, StageName, TenantId};
 use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
 use bulkhead_core::secret::{LentKey, LentKeys, SecretValue, Secrets};
+use bulkhead_core::tenant_limits::WorkerLimits;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource, SecretSource};
 use bulkhead_log::embedded::EmbeddedLog;
@@ -353,6 +354,7 @@ pub(crate) struct Worker {
     pub(crate) registry: prometheus::Registry,
     pub(crate) lines: Lines,
     wanted: Mutex<BTreeMap<PipelineKey, PipelineAssignment>>,
+    limits: Mutex<BTreeMap<TenantId, WorkerLimits>>,
 }
 
 impl Worker {
@@ -378,27 +380,33 @@ impl Worker {
             runtime,
             config,
         });
-        Self { flow: flow.unwrap(), registry, lines, wanted: Mutex::default() }
+        Self { flow: flow.unwrap(), registry, lines, wanted: Mutex::default(), limits: Mutex::default() }
     }
 
     /// Runs this pipeline too, or this revision of it.
     pub(crate) fn run(&self, pipeline: &PipelineAssignment) {
-        let mut wanted = self.wanted.lock().unwrap();
-        wanted.insert(pipeline.key.clone(), pipeline.clone());
-        self.flow.apply(Assignment {
-            generation: 1,
-            pipelines: wanted.values().cloned().collect(),
-            ..Assignment::default()
-        });
+        self.wanted.lock().unwrap().insert(pipeline.key.clone(), pipeline.clone());
+        self.apply();
     }
 
     /// Runs this pipeline no more.
     pub(crate) fn stop(&self, pipeline: &PipelineAssignment) {
-        let mut wanted = self.wanted.lock().unwrap();
-        wanted.remove(&pipeline.key);
+        self.wanted.lock().unwrap().remove(&pipeline.key);
+        self.apply();
+    }
+
+    /// Gives a tenant these limits.
+    pub(crate) fn limit(&self, tenant: &str, limits: WorkerLimits) {
+        self.limits.lock().unwrap().insert(tenant.parse().unwrap(), limits);
+        self.apply();
+    }
+
+    fn apply(&self) {
+        let (wanted, limits) = (self.wanted.lock().unwrap(), self.limits.lock().unwrap());
         self.flow.apply(Assignment {
             generation: 1,
             pipelines: wanted.values().cloned().collect(),
+            tenants: limits.clone(),
             ..Assignment::default()
         });
     }

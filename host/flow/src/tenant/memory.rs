@@ -1,0 +1,184 @@
+//! What a worker holds in memory for a tenant: batches, outputs that wait for their commit, and the memory of its guests.
+//!
+//! At the tenant's budget its pipelines hold one batch each and no more, idle instances go, and nothing else changes: it is slower, and
+//! nothing of it fails. What its consumers may have fetched ahead is a part of the budget, divided among its pipelines.
+//! Where all tenants together hold more than the worker may ([`Ceiling`]), the one that holds most is set aside until there is room: its
+//! batches are dropped, to be read again, and its instances with them.
+//! Must never: keep a pipeline from ever going on, or set aside a tenant while another holds more.
+
+use super::{Tenant, Tenants};
+use bulkhead_core::name::TenantId;
+use bulkhead_engine::GuestBytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// The part of the budget that consumers may fetch ahead, all together.
+const AHEAD_PART: u64 = 4;
+/// The least that one of them may.
+const AHEAD_MIN: u64 = 128 << 10;
+/// How long a tenant is set aside for the first time; each time soon after doubles it, up to [`ASIDE_MAX`].
+const ASIDE: Duration = Duration::from_secs(1);
+const ASIDE_MAX: Duration = Duration::from_secs(60);
+/// What must be free, in hundredths of the ceiling, before one that was set aside comes back.
+const FREE_FOR_ONE: u64 = 20;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Bytes of batches and outputs.
+    buffered: AtomicU64,
+    /// Bytes of linear memory of its instances.
+    pub(crate) guests: GuestBytes,
+    /// Pipelines that have a consumer here.
+    consumers: AtomicU64,
+    budget: AtomicU64,
+    aside: AtomicBool,
+    /// Something was given back.
+    pub(crate) released: Notify,
+}
+
+impl Memory {
+    pub(super) fn set(&self, budget: u64) {
+        self.budget.store(budget, Ordering::Release);
+        self.released.notify_waiters();
+    }
+
+    pub(crate) fn hold(&self, bytes: u64) {
+        self.buffered.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.buffered.fetch_sub(bytes, Ordering::AcqRel);
+        self.released.notify_waiters();
+    }
+
+    /// Bytes that are held now.
+    pub(crate) fn held(&self) -> u64 {
+        self.buffered.load(Ordering::Acquire).saturating_add(self.guests.get())
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.held() >= self.budget.load(Ordering::Acquire)
+    }
+
+    /// Whether the tenant must let go of all it holds, since the worker has too little.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside.load(Ordering::Acquire)
+    }
+
+    /// A pipeline has a consumer from now on; says how many bytes it may fetch ahead, which is `most` at most.
+    pub(crate) fn consumer(self: &Arc<Self>, most: u64) -> (Consumer, u64) {
+        let consumers = self.consumers.fetch_add(1, Ordering::AcqRel) + 1;
+        let ahead = self.budget.load(Ordering::Acquire) / AHEAD_PART / consumers;
+        (Consumer(self.clone()), ahead.max(AHEAD_MIN).min(most))
+    }
+}
+
+/// A consumer of one of the tenant's pipelines, until dropped.
+pub(crate) struct Consumer(Arc<Memory>);
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.0.consumers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What all tenants may hold together.
+pub(crate) struct Ceiling {
+    bytes: u64,
+    /// Who was set aside, until when, and for how long that was.
+    aside: BTreeMap<TenantId, (Instant, Duration)>,
+}
+
+impl Ceiling {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self { bytes, aside: BTreeMap::new() }
+    }
+
+    /// Sets aside whoever holds most while all hold too much, and lets one come back while there is room.
+    pub(crate) fn keep(&mut self, tenants: &Tenants, now: Instant) {
+        let all = tenants.all();
+        let mut held: Vec<_> = all.iter().map(|(name, tenant)| (tenant.memory.held(), name, tenant)).collect();
+        held.sort_unstable_by_key(|(held, name, _)| (std::cmp::Reverse(*held), *name));
+        let mut sum: u64 = held.iter().map(|(held, ..)| held).sum();
+        for (held, name, tenant) in held {
+            if sum <= self.bytes {
+                break;
+            }
+            sum -= held;
+            if !tenant.memory.aside.swap(true, Ordering::AcqRel) {
+                let (_, before) = self.aside.get(name).copied().unwrap_or((now, ASIDE / 2));
+                let time = (2 * before).min(ASIDE_MAX);
+                self.aside.insert(name.clone(), (now + time, time));
+                tracing::warn!(tenant = %name, held, ?time, "set aside: the worker is short of memory, and this tenant holds most");
+            }
+        }
+        if sum <= self.bytes / 100 * (100 - FREE_FOR_ONE) {
+            self.call_back(&all, now);
+        }
+    }
+
+    /// Lets one tenant come back whose time is over, and forgets those that have been back for long.
+    fn call_back(&mut self, all: &[(TenantId, Arc<Tenant>)], now: Instant) {
+        let is_aside =
+            |name: &TenantId| all.iter().find(|(tenant, _)| tenant == name).map(|(_, t)| t.memory.is_aside());
+        self.aside.retain(|name, (until, _)| is_aside(name).is_some_and(|aside| aside || now < *until + ASIDE_MAX));
+        let over = self.aside.iter().filter(|(name, (until, _))| now >= *until && is_aside(name) == Some(true));
+        let Some((name, _)) = over.min_by_key(|(_, (until, _))| *until) else { return };
+        if let Some((_, tenant)) = all.iter().find(|(tenant, _)| tenant == name) {
+            tracing::info!(tenant = %name, "comes back: there is room for it again");
+            tenant.memory.aside.store(false, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_core::tenant_limits::WorkerLimits;
+
+    #[test]
+    fn whoever_holds_most_goes_first_and_comes_back_when_there_is_room() {
+        let tenants = Tenants::default();
+        let names: Vec<TenantId> = ["light", "heavy", "middle"].iter().map(|name| name.parse().unwrap()).collect();
+        tenants.assign(&names.iter().map(|name| (name.clone(), WorkerLimits::default())).collect());
+        let of = |i: usize| tenants.get(&names[i]);
+        (0..3).zip([100, 700, 300]).for_each(|(i, bytes)| of(i).memory.hold(bytes));
+        let (mut ceiling, start) = (Ceiling::new(1_000), Instant::now());
+        let aside = || [0, 1, 2].map(|i| of(i).memory.is_aside());
+        ceiling.keep(&tenants, start);
+        assert_eq!(aside(), [false, true, false], "1,100 of 1,000");
+        ceiling.keep(&tenants, start + ASIDE_MAX);
+        assert_eq!(aside(), [false, true, false], "it still holds what it held");
+        of(1).memory.release(700);
+        ceiling.keep(&tenants, start);
+        assert_eq!(aside(), [false, true, false], "its time is not over");
+        ceiling.keep(&tenants, start + ASIDE);
+        assert_eq!(aside(), [false; 3]);
+        of(1).memory.hold(900);
+        ceiling.keep(&tenants, start + ASIDE);
+        assert_eq!(aside(), [false, true, false]);
+        of(1).memory.release(900);
+        ceiling.keep(&tenants, start + 2 * ASIDE);
+        assert_eq!(aside(), [false, true, false], "the second time is longer");
+        ceiling.keep(&tenants, start + 3 * ASIDE);
+        assert_eq!(aside(), [false; 3]);
+    }
+
+    #[test]
+    fn consumers_share_what_may_be_fetched_ahead() {
+        let memory = Arc::new(Memory::default());
+        memory.set(16 << 20);
+        let (first, ahead) = memory.consumer(3 << 20);
+        assert_eq!(ahead, 3 << 20);
+        let (_second, ahead) = memory.consumer(3 << 20);
+        assert_eq!(ahead, 2 << 20);
+        drop(first);
+        assert_eq!(memory.consumer(3 << 20).1, 2 << 20);
+        memory.set(0);
+        assert_eq!(memory.consumer(3 << 20).1, AHEAD_MIN, "never so little that nothing comes through");
+    }
+}
