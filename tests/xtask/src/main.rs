@@ -46,6 +46,7 @@ cargo xtask COMMAND
   bench erasure            how long it takes to erase one of 50 tenants, here and on PostgreSQL, Kafka and S3, with
                            a search of every file for what is left
   bench fire [OPTIONS]     exactly once on three real brokers while workers and a broker are killed
+  bench isolation [KINDS]  shares by weight, and a victim beside up to 100 attackers of each kind
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench limits             a tenant at each of its limits in turn, and its neighbour's p50 and p99 meanwhile
   bench state [KEYS]       how long much state takes to move to another worker, and what memory
