@@ -58,7 +58,7 @@ impl Stage {
                 })
             }
         };
-        turns.end(started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel), 0);
+        turns.end(started.as_ref().map_or_else(|failure| failure.fuel, Instance::init_fuel));
         started
     }
 
@@ -84,10 +84,7 @@ impl Instance {
                 Err(Failure { fault, record: self.last_mark(), fuel: self.fuel_after_drop() })
             }
         };
-        match &processed {
-            Ok(done) => turns.end(done.fuel, batch.bytes() + done.outcome.outputs.bytes()),
-            Err(failure) => turns.end(failure.fuel, batch.bytes()),
-        }
+        turns.end(processed.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel));
         processed
     }
 
@@ -106,10 +103,7 @@ impl Instance {
                 Err(Failure { fault, record: None, fuel: self.fuel_after_drop() })
             }
         };
-        match &ticked {
-            Ok(done) => turns.end(done.fuel, done.outputs.bytes()),
-            Err(failure) => turns.end(failure.fuel, 0),
-        }
+        turns.end(ticked.as_ref().map_or_else(|failure| failure.fuel, |done| done.fuel));
         ticked
     }
 }

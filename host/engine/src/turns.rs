@@ -3,7 +3,6 @@
 //! The store is borrowed while a call is under way, so its fuel cannot be read between two turns. But a guest that gives way by itself
 //! has burnt one interval, and that can be seen from outside: its future wakes itself. So each such turn is charged with an interval,
 //! and when the call ends, the turn that ended it with what the whole call came to beyond that, which may be less than nothing.
-//! What the host copies for a call is charged a fuel for each byte, which is what the guest's own copying costs.
 //!
 //! Must never: lose what a call came to, or read another thread's.
 
@@ -20,8 +19,8 @@ thread_local! {
     static BURNT: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Fuel that guests have burnt on this thread since it was last asked, with a fuel for each byte that was copied for them. Less than
-/// nothing where earlier turns of a call were charged with too much.
+/// Fuel that guests have burnt on this thread since it was last asked. Less than nothing where earlier turns of a call were charged with too
+/// much.
 pub fn take_burnt() -> i64 {
     BURNT.take()
 }
@@ -91,8 +90,8 @@ impl Turns {
     }
 
     /// The call is over, however it ended, and has burnt so much.
-    pub(crate) fn end(&self, fuel: u64, copied: usize) {
-        let all = i64::try_from(fuel.saturating_add(copied as u64)).unwrap_or(i64::MAX);
+    pub(crate) fn end(&self, fuel: u64) {
+        let all = i64::try_from(fuel).unwrap_or(i64::MAX);
         burn(all.saturating_sub_unsigned(self.charged()));
     }
 }
@@ -124,8 +123,8 @@ mod tests {
         done.await;
         let interval = YIELD_INTERVAL_FUEL as i64;
         assert_eq!(seen, [interval, interval, interval, 0]);
-        turns.end(2 * YIELD_INTERVAL_FUEL + 7, 100);
-        assert_eq!(take_burnt(), 107 - interval, "the whole call is what it burnt, and a fuel for each byte");
+        turns.end(2 * YIELD_INTERVAL_FUEL + 7);
+        assert_eq!(take_burnt(), 7 - interval, "the whole call is what it burnt");
     }
 
     #[tokio::test]
@@ -135,7 +134,7 @@ mod tests {
         // A wait that something else ends is what is looked at.
         turns.watch(tokio::time::sleep(std::time::Duration::from_millis(5))).await;
         assert_eq!(take_burnt(), 0);
-        turns.end(5, 0);
+        turns.end(5);
         assert_eq!(take_burnt(), 5);
     }
 }

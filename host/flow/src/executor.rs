@@ -4,7 +4,7 @@
 //! longer than a slice and the host's own copying. Threads enter a tokio context only so that WASI clocks can set timers.
 //! Must never: block on anything but the queue.
 
-use crate::fair::{FairQueue, TenantSeries};
+use crate::fair::{FairQueue, Spent, TenantSeries};
 use async_task::Task;
 use bulkhead_core::name::TenantId;
 use bulkhead_core::tenant_limits::WorkerLimits;
@@ -36,11 +36,12 @@ impl Executor {
                 let run = move || {
                     let _context = runtime.enter();
                     while queue.run_next(|work| {
+                        let began = busy_ns();
                         // The task is over then, and what it owns is dropped, which its pipeline notices. Others go on.
                         if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
                             tracing::error!("a task of the record path panicked");
                         }
-                        take_burnt()
+                        Spent { fuel: take_burnt(), busy_ns: busy_ns() - began }
                     }) {}
                 };
                 std::thread::Builder::new().name(format!("guest-{i}")).spawn(run).expect("the system gives a thread")
@@ -76,4 +77,10 @@ impl Executor {
             }
         }
     }
+}
+
+/// Nanoseconds of processor time that this thread has had.
+fn busy_ns() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

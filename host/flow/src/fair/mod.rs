@@ -11,6 +11,7 @@ mod series;
 use async_task::Runnable;
 use bulkhead_core::name::TenantId;
 use parking_lot::{Condvar, Mutex};
+pub(crate) use rounds::Spent;
 use rounds::{Rounds, Turn};
 pub(crate) use series::{TenantSeries, TurnSeries};
 use std::collections::BTreeMap;
@@ -55,13 +56,13 @@ impl FairQueue {
         self.ready.notify_one();
     }
 
-    /// Runs the next work, waiting for some; `run` says what fuel it has burnt. False after [`FairQueue::close`].
-    pub(crate) fn run_next(&self, run: impl FnOnce(Runnable) -> i64) -> bool {
+    /// Runs the next work, waiting for some; `run` says what it came to. False after [`FairQueue::close`].
+    pub(crate) fn run_next(&self, run: impl FnOnce(Runnable) -> Spent) -> bool {
         let Some(Turn { tenant, work: Ready { work, since, series }, advance }) = self.pop() else { return false };
         series.waited(since.elapsed());
-        let burnt = run(work);
-        series.burnt(burnt);
-        self.state.lock().rounds.ended(&tenant, advance, burnt);
+        let cost = run(work).cost();
+        series.charged(cost);
+        self.state.lock().rounds.ended(&tenant, advance, cost);
         true
     }
 
@@ -99,7 +100,7 @@ mod tests {
     fn closing_ends_whoever_waits_for_work() {
         let queue = FairQueue::default();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.run_next(|_| 0));
+            let waiting = scope.spawn(|| queue.run_next(|_| Spent::default()));
             queue.close();
             assert!(!waiting.join().unwrap());
         });

@@ -4,7 +4,9 @@
 //! weight; what it burns beyond that it owes, and what it leaves it keeps. A tenant without work keeps what its rounds would have
 //! brought, up to [`SAVED_ROUNDS`] of them; and one that comes back with something saved goes before those that were there all along. So
 //! a tenant within its share hardly waits, however many others are at work, and over time none of them gets less than its weight says.
-//! What a turn costs is known when it is over: until then it counts as much as the tenant's turns did lately.
+//! What a turn costs is known when it is over: until then it counts as much as the tenant's turns did lately. It is the fuel that was burnt;
+//! but what fuel does not see, such as a guest that touches page after page or makes the host copy much, is time of the thread, and a turn
+//! costs a fuel for each nanosecond at least, which is a third of what honest guests burn in one.
 //!
 //! Nobody waits while a thread has nothing to do: where all that have work owe something, as many rounds pass at once as it takes.
 //! Must never: let the length of one tenant's queue matter to another, forget what is owed because its tenant paused, or take more than
@@ -22,8 +24,22 @@ const SAVED_ROUNDS: u64 = 64;
 /// The most that a turn may be charged with, or be given back: nobody is to wait for years.
 const COST_MAX: i64 = 1_000 * QUANTUM;
 
-/// What a turn costs whatever happens in it: the host's own work around it, some microseconds.
-const TURN_COST: i64 = 5_000;
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// Fuel that was burnt; less than nothing where earlier turns were charged with too much.
+    pub(crate) fuel: i64,
+    /// Nanoseconds that the thread was busy.
+    pub(crate) busy_ns: i64,
+}
+
+impl Spent {
+    /// What it costs.
+    pub(crate) fn cost(self) -> i64 {
+        let unseen = self.busy_ns.saturating_sub(self.fuel.max(0)).max(0);
+        self.fuel.saturating_add(unseen).clamp(-COST_MAX, COST_MAX)
+    }
+}
 
 /// A tenant's turn, to be given back to [`Rounds::ended`].
 pub(super) struct Turn<W> {
@@ -162,11 +178,10 @@ impl<W> Rounds<W> {
         }
     }
 
-    /// A turn of a tenant is over: what was charged in advance, and the fuel that was burnt, less than nothing where earlier turns were
-    /// charged with too much.
-    pub(super) fn ended(&mut self, tenant: &TenantId, advance: i64, burnt: i64) {
+    /// A turn of a tenant is over: what was charged in advance, and what it costs.
+    pub(super) fn ended(&mut self, tenant: &TenantId, advance: i64, cost: i64) {
         let Some(account) = self.accounts.get_mut(tenant) else { return };
-        let cost = burnt.saturating_add(TURN_COST).clamp(-COST_MAX, COST_MAX);
+        let cost = cost.clamp(-COST_MAX, COST_MAX);
         account.running = account.running.saturating_sub(1);
         let saved = account.quantum * SAVED_ROUNDS as i64;
         account.credit = account.credit.saturating_add(advance - cost).min(account.credit.max(saved));

@@ -92,6 +92,15 @@ fn a_pause_forgives_no_debt() {
 }
 
 #[test]
+fn time_that_fuel_does_not_see_costs_too() {
+    let cost = |fuel, busy_ns| Spent { fuel, busy_ns }.cost();
+    assert_eq!(cost(1_000_000, 300_000), 1_000_000, "an honest guest's");
+    assert_eq!(cost(100_000, 8_000_000), 8_000_000, "one that touches memory page by page");
+    assert_eq!(cost(0, 20_000), 20_000, "the host's own work for it");
+    assert_eq!(cost(-900_000, 50_000), -850_000, "what was charged too much comes back");
+}
+
+#[test]
 fn nobody_waits_while_nobody_runs() {
     let mut rounds = Rounds::default();
     rounds.weigh(BTreeMap::from([(tenant(0), 1), (tenant(1), 10_000)]));

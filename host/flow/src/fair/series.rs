@@ -49,7 +49,7 @@ impl TenantSeries {
         };
         let fuel = whole(
             "bulkhead_fair_fuel_total",
-            "Fuel that a tenant's guests burnt on the executor threads, with a fuel for each byte copied for them, committed or not",
+            "Fuel that a tenant was charged with on the executor threads, committed or not: what was burnt, or a fuel a nanosecond where that is more",
         )?;
         let turns = whole("bulkhead_fair_turns_total", "Turns that a tenant's work had on the executor threads")?;
         let help = "Seconds that a tenant's ready work waited for its turns";
@@ -97,9 +97,9 @@ impl TurnSeries {
         self.waits.observe(waited.as_secs_f64());
     }
 
-    pub(super) fn burnt(&self, burnt: i64) {
+    pub(super) fn charged(&self, cost: i64) {
         self.turns.inc();
-        let sum = self.ahead.fetch_add(burnt, Ordering::Relaxed) + burnt;
+        let sum = self.ahead.fetch_add(cost, Ordering::Relaxed) + cost;
         if sum > 0 {
             self.ahead.fetch_sub(sum, Ordering::Relaxed);
             self.fuel.inc_by(sum.unsigned_abs());
