@@ -75,6 +75,10 @@ impl Default for BatchLimits {
 pub const MODULE_BYTES_MAX: u64 = 64 * MIB;
 /// Bytes of a manifest at most. A manifest is read whole, before its tenant's quota is known.
 pub const MANIFEST_BYTES_MAX: u64 = 256 * KIB;
+/// Bytes of a manifest's texts once its aliases are followed, and one for each value. Stops a short manifest that repeats a long text.
+pub const MANIFEST_EXPANDED_BYTES_MAX: u64 = MIB;
+/// Mistakes of a manifest that are told at once, at most. Stops an answer that is much longer than the manifest.
+pub const MANIFEST_ERRORS_MAX: usize = 100;
 /// Stages of a pipeline at most: each is an instance in memory for each busy executor thread.
 pub const STAGES_MAX: usize = 32;
 /// Inputs, or outputs of one stage, at most.

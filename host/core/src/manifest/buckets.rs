@@ -3,6 +3,7 @@
 //! Must never: give an output whose rows could not all be written: every column has a name and a type that each format has.
 
 use super::Check;
+use super::bound::shown;
 use super::raw::{RawBucketGrant, RawColumn, RawOutput, RawRoll};
 use crate::bucket::{BucketGrant, BucketOutput, Column, ColumnType, KeyPrefix};
 use crate::code::Code;
@@ -21,11 +22,11 @@ pub(super) fn grants(
     let field = format!("{stage}.buckets");
     if raw.len() > limits::BUCKET_GRANTS_MAX {
         let detail = format!("has {} entries; at most {} are allowed", raw.len(), limits::BUCKET_GRANTS_MAX);
-        check.error(Code::LimitExceeded, field.clone(), detail);
+        check.error(Code::LimitExceeded, &field, detail);
     }
     let grants = raw.into_iter().map(|(name, grant)| {
-        let at = format!("{field}.{name}");
-        let name = check.name(at.clone(), &name);
+        let at = format!("{field}.{}", shown(&name));
+        let name = check.name(&at, &name);
         let bucket = check.name(format!("{at}.bucket"), &grant.bucket);
         let prefix = prefix(check, &at, &grant.prefix);
         Some(BucketGrant { name: name?, bucket: bucket?, prefix: prefix?, access: grant.access })
@@ -58,13 +59,13 @@ fn columns(check: &mut Check, at: &str, raw: Vec<RawColumn>) -> Vec<Column> {
     let field = format!("{at}.columns");
     if raw.is_empty() || raw.len() > limits::COLUMNS_MAX {
         let detail = format!("has {} columns; must have 1 to {}", raw.len(), limits::COLUMNS_MAX);
-        check.error(Code::LimitExceeded, field.clone(), detail);
+        check.error(Code::LimitExceeded, &field, detail);
     }
     check.unique(&field, raw.iter().map(|column| column.name.as_str()));
     for column in raw.iter().filter(|column| !is_column(&column.name)) {
-        let shown: String = column.name.chars().filter(|c| !c.is_control()).take(80).collect();
+        let shown = shown(&column.name);
         let detail = format!("`{shown}` is no column name: use 1 to 64 of a-z, A-Z, 0-9, _ and -");
-        check.error(Code::FieldInvalid, field.clone(), detail);
+        check.error(Code::FieldInvalid, &field, detail);
     }
     raw.into_iter().map(|RawColumn { name, kind, nullable }| Column { name, kind, nullable }).collect()
 }
@@ -89,7 +90,7 @@ fn roll(check: &mut Check, at: &str, raw: RawRoll, columns: &[Column]) -> (RollL
     let Some(by) = raw.by else { return (roll, None) };
     let found = columns.iter().position(|column| column.name == by);
     match found.map(|index| columns[index].kind) {
-        None => check.error(Code::FieldInvalid, field("by"), format!("there is no column `{by}`")),
+        None => check.error(Code::FieldInvalid, field("by"), format!("there is no column `{}`", shown(&by))),
         Some(ColumnType::String | ColumnType::Int64 | ColumnType::Boolean) => {}
         Some(_) => {
             check.error(

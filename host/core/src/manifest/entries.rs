@@ -2,6 +2,7 @@
 //!
 //! Must never: give a stage two entries under one name.
 
+use super::bound::shown;
 use super::raw::RawEntries;
 use super::{Check, EntryGrant, ManifestError, StageSpec};
 use crate::code::Code;
@@ -21,8 +22,8 @@ pub(super) fn entries(check: &mut Check, field: &str, raw: RawEntries) -> Option
     }
     check.unique(field, pairs.iter().map(|(name, _)| name.as_str()));
     let grants = pairs.into_iter().map(|(name, entry)| {
-        let at = format!("{field}.{}", name.chars().filter(|c| !c.is_control()).take(80).collect::<String>());
-        let (name, entry) = (check.name(at.clone(), &name), check.name(at, &entry));
+        let at = format!("{field}.{}", shown(&name));
+        let (name, entry) = (check.name(&at, &name), check.name(&at, &entry));
         Some(EntryGrant { name: name?, entry: entry? })
     });
     // All of them are looked at, so that all mistakes are told.

@@ -2,6 +2,7 @@
 //!
 //! Must never: return stages of which one feeds an earlier one.
 
+use super::bound::shown;
 use super::raw::{RawInput, RawOutput, RawStage};
 use super::{Check, Feed, Index, InputSpec, ModuleRef, OutputSpec, StageSpec, Target};
 use crate::code::Code;
@@ -37,7 +38,7 @@ fn in_running_order(check: &mut Check, mut waiting: Vec<RawStage>) -> Option<Vec
     while !waiting.is_empty() {
         let fed: BTreeSet<&str> = waiting.iter().flat_map(targets).collect();
         let Some(next) = waiting.iter().position(|stage| !fed.contains(stage.name.as_str())) else {
-            let names: Vec<_> = waiting.iter().map(|s| format!("`{}`", s.name)).collect();
+            let names: Vec<_> = waiting.iter().map(|s| format!("`{}`", shown(&s.name))).collect();
             check.error(
                 Code::Cycle,
                 "stages",
@@ -51,7 +52,7 @@ fn in_running_order(check: &mut Check, mut waiting: Vec<RawStage>) -> Option<Vec
 }
 
 fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageSpec<ModuleRef>> {
-    let at = format!("stages[{}]", raw.name);
+    let at = format!("stages[{}]", shown(&raw.name));
     let name = check.name(format!("{at}.name"), &raw.name);
     let module = check.name(format!("{at}.module"), &raw.module);
     let limits = check.limits(&at, &raw.limits);
@@ -93,12 +94,12 @@ fn build_stage(check: &mut Check, index: &Index, raw: RawStage) -> Option<StageS
 }
 
 fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw: RawOutput) -> Option<OutputSpec> {
-    let at = format!("{stage}.outputs.{port}");
-    let name = check.name(at.clone(), &port);
+    let at = format!("{stage}.outputs.{}", shown(&port));
+    let name = check.name(&at, &port);
     if raw.bucket.is_none()
         && (raw.prefix.is_some() || raw.format.is_some() || raw.columns.is_some() || raw.roll.is_some())
     {
-        check.error(Code::FieldInvalid, at.clone(), "`prefix`, `format`, `columns` and `roll` belong to a `bucket`");
+        check.error(Code::FieldInvalid, &at, "`prefix`, `format`, `columns` and `roll` belong to a `bucket`");
     }
     let target = match (&raw.topic, &raw.stage, &raw.bucket) {
         (None, None, Some(_)) => super::buckets::output(check, &at, raw).map(|output| Target::Bucket(Box::new(output))),
@@ -109,7 +110,7 @@ fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw
                 check.error(
                     Code::OutputUndeclared,
                     format!("{at}.stage"),
-                    format!("there is no stage `{stage}` in this pipeline"),
+                    format!("there is no stage `{}` in this pipeline", shown(stage)),
                 );
                 None
             }
@@ -123,7 +124,7 @@ fn build_output(check: &mut Check, index: &Index, stage: &str, port: String, raw
 }
 
 fn build_input(check: &mut Check, index: &Index, first: &str, raw: RawInput) -> Option<InputSpec> {
-    let at = format!("inputs[{}]", raw.topic);
+    let at = format!("inputs[{}]", shown(&raw.topic));
     let topic = check.name(format!("{at}.topic"), &raw.topic);
     let start = check.start(format!("{at}.start"), raw.start);
     let names = raw.to.unwrap_or_else(|| vec![first.to_owned()]);
@@ -137,7 +138,7 @@ fn build_input(check: &mut Check, index: &Index, first: &str, raw: RawInput) -> 
             None => check.error(
                 Code::OutputUndeclared,
                 format!("{at}.to"),
-                format!("there is no stage `{name}` in this pipeline"),
+                format!("there is no stage `{}` in this pipeline", shown(&name)),
             ),
         }
     }

@@ -5,6 +5,7 @@
 //! [`PipelineSpec::topics`] are made for that.
 //! Must never: give a [`PipelineSpec`] with a cycle, a dangling edge or a limit above its maximum.
 
+mod bound;
 mod buckets;
 mod entries;
 mod graph;
@@ -343,22 +344,25 @@ impl PipelineSpec<ModuleRef> {
 /// Reads a manifest, in YAML or JSON (which is YAML).
 ///
 /// # Errors
-/// Everything that is wrong with it, at least one.
+/// What is wrong with it, at least one and at most [`limits::MANIFEST_ERRORS_MAX`].
 pub fn parse(text: &str) -> Result<PipelineSpec<ModuleRef>, Vec<ManifestError>> {
+    let mut check = Check::default();
     if text.len() as u64 > limits::MANIFEST_BYTES_MAX {
         let detail = format!("a manifest has at most {} bytes", limits::MANIFEST_BYTES_MAX);
-        return Err(vec![ManifestError { code: Code::LimitExceeded, field: "(all)".to_owned(), detail }]);
+        check.error(Code::LimitExceeded, "(all)", detail);
+        return Err(check.errors);
     }
-    let raw: raw::RawPipeline = serde_yaml_ng::from_str(text).map_err(|error| {
-        let detail = error.to_string();
-        let unknown = detail.contains("unknown field");
-        let code = if unknown { Code::UnknownField } else { Code::ManifestSyntax };
-        let field =
-            error.location().map_or("(all)".to_owned(), |at| format!("line {}, column {}", at.line(), at.column()));
-        vec![ManifestError { code, field, detail }]
-    })?;
-    let mut check = Check::default();
-    let spec = check.pipeline(raw);
+    let raw = match bound::measure(text) {
+        Ok(()) => serde_yaml_ng::from_str(text).map_err(bound::Unread::Broken),
+        Err(unread) => Err(unread),
+    };
+    let spec = match raw {
+        Ok(raw) => check.pipeline(raw),
+        Err(unread) => {
+            check.unread(&unread);
+            None
+        }
+    };
     match spec {
         Some(spec) if check.errors.is_empty() => Ok(spec),
         _ => Err(check.errors),
@@ -372,11 +376,29 @@ struct Check {
 }
 
 impl Check {
-    fn error(&mut self, code: Code, field: impl Into<String>, detail: impl Into<String>) {
-        self.errors.push(ManifestError { code, field: field.into(), detail: detail.into() });
+    fn error(&mut self, code: Code, field: impl AsRef<str>, detail: impl AsRef<str>) {
+        if self.errors.len() < limits::MANIFEST_ERRORS_MAX {
+            let (field, detail) = (bound::sentence(field.as_ref()), bound::sentence(detail.as_ref()));
+            self.errors.push(ManifestError { code, field, detail });
+        }
     }
 
-    fn name<T: FromStr<Err = crate::name::NameError>>(&mut self, field: impl Into<String>, text: &str) -> Option<T> {
+    fn unread(&mut self, unread: &bound::Unread) {
+        let error = match unread {
+            bound::Unread::Broken(error) => error,
+            bound::Unread::TooMuch => {
+                let max = limits::MANIFEST_EXPANDED_BYTES_MAX;
+                let detail = format!("its aliases (`*name`) make it more than {max} bytes; write less of it by alias");
+                return self.error(Code::LimitExceeded, "(all)", detail);
+            }
+        };
+        let detail = error.to_string();
+        let code = if detail.contains("unknown field") { Code::UnknownField } else { Code::ManifestSyntax };
+        let at = error.location().map(|at| format!("line {}, column {}", at.line(), at.column()));
+        self.error(code, at.as_deref().unwrap_or("(all)"), detail);
+    }
+
+    fn name<T: FromStr<Err = crate::name::NameError>>(&mut self, field: impl AsRef<str>, text: &str) -> Option<T> {
         text.parse().map_err(|error: T::Err| self.error(Code::FieldInvalid, field, error.to_string())).ok()
     }
 
@@ -408,6 +430,10 @@ impl Check {
             if count == 0 || count > max {
                 self.error(Code::LimitExceeded, field, format!("has {count} entries; must have 1 to {max}"));
             }
+        }
+        // What orders them takes time that rises faster than their number.
+        if !self.errors.is_empty() && raw.stages.len() > limits::STAGES_MAX {
+            return None;
         }
         let name = self.name("name", &raw.name);
         let dead_letter = self.name("deadLetter.topic", &raw.dead_letter.topic);
@@ -501,7 +527,7 @@ impl Check {
         let mut seen = BTreeSet::new();
         for name in names {
             if !seen.insert(name) {
-                self.error(Code::FieldInvalid, what, format!("`{name}` stands twice"));
+                self.error(Code::FieldInvalid, what, format!("`{}` stands twice", bound::shown(name)));
             }
         }
     }
