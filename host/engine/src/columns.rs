@@ -39,10 +39,27 @@ pub(crate) fn lift(
     ports: usize,
     limits: &StageLimits,
 ) -> Result<Outcome, GuestFault> {
-    let outputs = lift_checked(outcome.outputs, records, ports, limits)?;
-    check_exceptions(&outcome.exceptions, records)?;
     let exceptions = outcome.exceptions.into_iter().map(lift_exception).collect();
-    Ok(Outcome { outputs, exceptions })
+    check_outcome(Outcome { outputs: lift_outputs(outcome.outputs), exceptions }, records, ports, limits)
+}
+
+/// What a guest returned for a batch of `records` rows of a stage with `ports` outputs, once it keeps the contract and its limits. Public for
+/// those who try outcomes by the million, without a guest.
+///
+/// # Errors
+/// The first rule or limit that it breaks.
+pub fn check_outcome(
+    mut outcome: Outcome,
+    records: usize,
+    ports: usize,
+    limits: &StageLimits,
+) -> Result<Outcome, GuestFault> {
+    check_outputs(&outcome.outputs, records, ports, limits)?;
+    check_exceptions(&outcome.exceptions, records)?;
+    for Exception { reason, .. } in &mut outcome.exceptions {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    }
+    Ok(outcome)
 }
 
 /// The outputs of a tick, checked: they are made from one row, of which nothing can be inherited.
@@ -50,28 +67,22 @@ pub(crate) fn lift(
 /// # Errors
 /// The first rule or limit that they break.
 pub(crate) fn lift_tick(outputs: wit::Outputs, ports: usize, limits: &StageLimits) -> Result<Outputs, GuestFault> {
-    let outputs = lift_checked(outputs, 1, ports, limits)?;
+    let outputs = lift_outputs(outputs);
+    check_outputs(&outputs, 1, ports, limits)?;
     if outputs.inherit.iter().any(|bits| *bits != 0) {
         return Err(malformed("outputs.inherit must be 0 in a tick, which has no record to inherit from"));
     }
     Ok(outputs)
 }
 
-fn lift_checked(
-    outputs: wit::Outputs,
-    records: usize,
-    ports: usize,
-    limits: &StageLimits,
-) -> Result<Outputs, GuestFault> {
-    let outputs = lift_outputs(outputs);
+fn check_outputs(outputs: &Outputs, records: usize, ports: usize, limits: &StageLimits) -> Result<(), GuestFault> {
     if outputs.len() > limits.output_records as usize {
         return Err(too_large(format!("{} outputs where {} are allowed", outputs.len(), limits.output_records)));
     }
     if outputs.bytes() as u64 > limits.output_bytes {
         return Err(too_large(format!("{} bytes where {} are allowed", outputs.bytes(), limits.output_bytes)));
     }
-    outputs.check(records, ports).map_err(|broken| malformed(broken.to_string()))?;
-    Ok(outputs)
+    outputs.check(records, ports).map_err(|broken| malformed(broken.to_string()))
 }
 
 pub(crate) fn too_large(message: impl Into<String>) -> GuestFault {
@@ -82,7 +93,7 @@ pub(crate) fn malformed(message: impl Into<String>) -> GuestFault {
     GuestFault::new(GuestFaultKind::MalformedOutput, message)
 }
 
-fn check_exceptions(exceptions: &[wit::Exception], records: usize) -> Result<(), GuestFault> {
+fn check_exceptions(exceptions: &[Exception], records: usize) -> Result<(), GuestFault> {
     if exceptions.is_empty() {
         return Ok(());
     }
@@ -98,13 +109,11 @@ fn check_exceptions(exceptions: &[wit::Exception], records: usize) -> Result<(),
 }
 
 fn lift_exception(exception: wit::Exception) -> Exception {
-    let mut reason = exception.reason;
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     let action = match exception.action {
         wit::Action::Retry => Action::Retry,
         wit::Action::DeadLetter => Action::DeadLetter,
     };
-    Exception { index: exception.index, action, reason }
+    Exception { index: exception.index, action, reason: exception.reason }
 }
 
 fn lift_outputs(outputs: wit::Outputs) -> Outputs {

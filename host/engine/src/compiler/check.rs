@@ -26,11 +26,12 @@ struct Found {
     exports: bool,
 }
 
-/// Checks a module's bytes.
+/// Checks a module's bytes: what [`Engine::inspect`](crate::Engine::inspect) refuses before code is generated. Public for those who try bytes by the
+/// million; the host itself does it in the compiler child only.
 ///
 /// # Errors
 /// What a tenant should change.
-pub(super) fn check(wasm: &[u8], limits: &CompileLimits) -> Result<(), Refusal> {
+pub fn check_module(wasm: &[u8], limits: &CompileLimits) -> Result<(), Refusal> {
     let refuse = |code, detail: String| Err(Refusal::new(code, detail));
     if wasm.len() as u64 > limits.module_bytes {
         return refuse(Code::ModuleTooLarge, format!("the module is above {} bytes", limits.module_bytes));
@@ -135,7 +136,8 @@ fn invalid(error: &BinaryReaderError) -> Refusal {
     )
 }
 
-/// Names come from the module: bounded, and without control characters.
+/// Names come from the module, and causes may be of several lines: one bounded line, without control characters.
 pub(super) fn clean(text: &str) -> String {
-    cut(&printable(text), DETAIL_BYTES_MAX).to_owned()
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&printable(&line), DETAIL_BYTES_MAX).to_owned()
 }

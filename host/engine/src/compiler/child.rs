@@ -78,7 +78,7 @@ fn bound(limits: &CompileLimits) -> io::Result<()> {
 }
 
 fn compile(wasm: &[u8], limits: &CompileLimits, profiling: bool) -> Result<Vec<u8>, Refusal> {
-    check::check(wasm, limits)?;
+    check::check_module(wasm, limits)?;
     let engine = wasmtime::Engine::new(&settings::compiler(profiling))
         .map_err(|error| Refusal::new(Code::CompilerFailed, format!("{error:#}")))?;
     let code = engine.precompile_component(wasm).map_err(|error| {

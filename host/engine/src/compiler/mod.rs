@@ -12,6 +12,7 @@ mod child;
 mod parent;
 mod protocol;
 
+pub use check::check_module;
 pub(crate) use parent::Compiler;
 
 /// The whole of the compiler child: reads a request on stdin, answers on stdout. Call it first thing in `main`, before any
