@@ -200,13 +200,15 @@ async fn there_is_no_way_out_of_the_folder() {
     let absolute = root.path().join("secret").display().to_string();
     expect(&mut instance, &[("!mkdir /scratch/d", "done"), ("!write /scratch/f x", "done")]).await;
     let (other, up) = (format!("{absolute}-new"), "../../../secret");
-    for path in [up, "../secret", "..", "d/../../../../secret", &absolute, "/", "/etc/passwd", "d/../..", "", &long] {
+    let slashed = ["../", "d/../../", "..//", "./../", "d//..//../", "//etc/passwd", "../../../secret/", "f/../../"];
+    let paths = [up, "../secret", "..", "d/../../../../secret", &absolute, "/", "/etc/passwd", "d/../..", "", &long];
+    for path in paths.into_iter().chain(slashed) {
         for command in ["open", "create", "stat", "mkdir", "write"] {
             let said = told(&mut instance, &[&format!("!raw {command} {path} 0")]).await.remove(0);
             assert_ne!(said, "done", "{command} {path}");
         }
     }
-    for target in ["../../secret", &other, "../up", "d/../../up"] {
+    for target in ["../../secret", &other, "../up", "d/../../up", "../up/", "../", "d/../../up//"] {
         let said = told(&mut instance, &[&format!("!raw rename f {target}")]).await.remove(0);
         assert_ne!(said, "done", "{target}");
     }
