@@ -4,12 +4,13 @@ use crate::workspace::{packages, root};
 use std::fs;
 
 /// Crates that may hold `unsafe`, each with its reason.
-const ALLOWED: [(&str, &str); 6] = [
+const ALLOWED: [(&str, &str); 7] = [
     ("bulkhead-engine", "loading compiled code is unsafe, and so are the limits of the compiler child"),
     ("bulkhead-log", "librdkafka is called through its C interface"),
     ("bulkhead-sdk", "the bindings that wit-bindgen generates are"),
     ("bulkhead-test-services", "services are made to die with the test by prctl"),
     ("bulkhead-testbed", "the hosts that it runs are signalled, and die with the test"),
+    ("bulkhead-fuzz", "libFuzzer calls its programs by the name of a C function"),
     ("bulkhead-test-guests", "it holds components that were made to misbehave"),
 ];
 
