@@ -9,6 +9,7 @@ mod bench;
 mod command;
 mod data;
 mod demo;
+mod fuzz;
 mod monitoring;
 mod mutants;
 mod openapi;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   schemathesis [OPTIONS]   requests made up from that description, more than `test` makes: none may be answered
                            with a 5xx, or otherwise than it says
   mutants [FILTER]         takes the tenant out of one query or check at a time, and sees who notices
+  fuzz [OPTIONS] [TARGET]  bytes that nobody would write, on all that takes other people's: `--runs N` or `--seconds N`
   dashboards FOLDER        draw the dashboards of deploy/grafana from a host at work, as pictures into this folder
   setup                    see that this machine has what all the others need
   bench abi                what a record costs across the boundary
@@ -54,10 +56,13 @@ cargo xtask COMMAND
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead
   help                     this text
 
-`cargo xtask bench NAME --help` lists the options of a benchmark.";
+`cargo xtask bench NAME --help` lists the options of a benchmark, `cargo xtask fuzz --help` those of fuzzing.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = fuzz::coverage::stand_in(&arguments) {
+        return code;
+    }
     match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(code) => code,
         Err(error) => {
@@ -79,6 +84,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["schemathesis", more @ ..] => schemathesis::run(more)?,
         ["mutants"] => mutants::run("")?,
         ["mutants", filter] => mutants::run(filter)?,
+        ["fuzz", more @ ..] => fuzz::run(more)?,
         ["dashboards", folder] => monitoring::draw(folder)?,
         ["setup"] => setup::run(setup::Needs::Everything)?,
         ["bench", more @ ..] => bench::run(more)?,
