@@ -12,5 +12,6 @@ mod limits;
 mod metrics;
 mod tenancy;
 mod text;
+mod threats;
 mod unsafe_code;
 mod workspace;
