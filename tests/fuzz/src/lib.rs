@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod columns;
+pub mod fair;
 pub mod letter;
 pub mod manifest;
 pub mod module;
@@ -31,8 +32,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "columns", run: columns::run, words: "", bytes_max: 4 << 10 },
+    Target { name: "fair", run: fair::run, words: "", bytes_max: 4 << 10 },
     Target { name: "letter", run: letter::run, words: "", bytes_max: 4 << 10 },
     Target { name: "manifest", run: manifest::run, words: include_str!("../words/manifest.dict"), bytes_max: 16 << 10 },
     Target { name: "module", run: module::run, words: "", bytes_max: 128 << 10 },

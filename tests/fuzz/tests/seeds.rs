@@ -67,6 +67,11 @@ fn columns() {
 }
 
 #[test]
+fn fair() {
+    try_all("fair");
+}
+
+#[test]
 fn letter() {
     try_all("letter");
 }
