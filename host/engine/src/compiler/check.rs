@@ -17,6 +17,8 @@ const NAMES_MAX: usize = 8;
 const DETAIL_BYTES_MAX: usize = 1 << 10;
 /// Imports of a component at most.
 const IMPORTS_MAX: usize = 1_000;
+/// Components and modules within each other at most. Toolchains make some four; each level is one more that validating keeps.
+const DEPTH_MAX: u32 = 32;
 
 #[derive(Default)]
 struct Found {
@@ -83,6 +85,9 @@ fn walk(wasm: &[u8], limits: &CompileLimits) -> Result<Found, Refusal> {
             Payload::Version { encoding: Encoding::Component, .. }
             | Payload::Version { encoding: Encoding::Module, .. } => {
                 found.depth += 1;
+                if found.depth > DEPTH_MAX {
+                    return Err(limit("components within components", DEPTH_MAX.into()));
+                }
             }
             Payload::End(_) => found.depth -= 1,
             Payload::ComponentImportSection(section) if found.depth == 1 => {
