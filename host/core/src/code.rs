@@ -198,6 +198,8 @@ codes! {
     DatabaseBusy = "BH0625", 503, "Metadata changed at the same time";
     DatabaseRefused = "BH0626", 503, "Database refused the login";
     UsageTooLarge = "BH0630", 422, "Usage asked for in too many lines";
+    CompilerUnconfined = "BH0650", 200, "Compiler with less of a sandbox";
+    CompilerForbidden = "BH0651", 422, "Compiler tried what it may not";
 }
 
 impl Code {

@@ -32,7 +32,7 @@ pub use capability::bucket::{BucketError, BucketFuture, BucketStore, BucketUploa
 pub use capability::secrets::GrantedSecret;
 pub use capability::state::{KeyValue, StateError, StateStore};
 pub use columns::check_outcome;
-pub use compiler::{check_module, compiler_main};
+pub use compiler::{check_module, compiler_main, compiler_probe};
 pub use config::{CompileLimits, CompilerCommand, EngineConfig, PoolSizes};
 pub use confirm::Confirmed;
 pub use engine::{Engine, Inspection, Refusal};

@@ -3,6 +3,7 @@
 //! Must never: wait for a child without a bound, keep more of its answer than is allowed, or leave it behind unreaped.
 
 use super::child::{address_space, output};
+use super::confine::UNCONFINED;
 use super::protocol::{Answer, LINE_BYTES_MAX, Request};
 use crate::config::{CompileLimits, CompilerCommand};
 use crate::engine::Refusal;
@@ -10,7 +11,7 @@ use bulkhead_core::code::Code;
 use bytes::Bytes;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -26,6 +27,7 @@ const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
+const SIGSYS: i32 = 31;
 
 /// Starts children, a bounded number at a time.
 pub(crate) struct Compiler {
@@ -33,11 +35,19 @@ pub(crate) struct Compiler {
     limits: CompileLimits,
     profiling: bool,
     places: Semaphore,
+    /// Whether the operator was told what the kernel does not let a child give up.
+    told: AtomicBool,
 }
 
 impl Compiler {
     pub(crate) fn new(command: CompilerCommand, limits: CompileLimits, profiling: bool) -> Self {
-        Self { command, limits, profiling, places: Semaphore::new(limits.children.max(1) as usize) }
+        Self {
+            command,
+            limits,
+            profiling,
+            places: Semaphore::new(limits.children.max(1) as usize),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// The compiled code of a module, made in a child of its own. Dropping the future kills the child. What the child took of a core is
@@ -98,8 +108,11 @@ impl Compiler {
             return Err(Refusal::new(Code::CompileLimit, output(&self.limits)));
         }
         let status = child.wait().await.map_err(|error| failed(format!("the compiler cannot be reaped: {error}")))?;
+        let words = words.unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        self.tell_unconfined(&words);
         if !status.success() {
-            return Err(self.died(status, &String::from_utf8_lossy(&words.unwrap_or_default())));
+            return Err(self.died(status, &words));
         }
         decode(answer)
     }
@@ -110,12 +123,26 @@ impl Compiler {
         }
     }
 
+    /// Tells the operator, once, what the kernel did not let a child give up.
+    fn tell_unconfined(&self, words: &str) {
+        for what in words.lines().filter_map(|line| line.strip_prefix(UNCONFINED)) {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(code = Code::CompilerUnconfined.id(), what, "compilers run with less of a sandbox");
+            }
+        }
+    }
+
     /// Why a child died: of the limit that it met, as far as one can tell from outside.
     fn died(&self, status: ExitStatus, words: &str) -> Refusal {
         let limit = |detail| Refusal::new(Code::CompileLimit, detail);
         let no_memory =
             ["memory allocation of", "annot allocate memory", "Resource temporarily unavailable", "out of memory"];
         match status.signal() {
+            Some(SIGSYS) => {
+                let code = Code::CompilerForbidden;
+                tracing::error!(code = code.id(), "a module made its compiler try what a compiler never does");
+                Refusal::new(code, "the compiler was ended when it tried to reach what is not its own")
+            }
             Some(SIGXCPU) => limit(format!("CPU time: at most {} s", self.limits.cpu_seconds)),
             _ if no_memory.iter().any(|sign| words.contains(sign)) => limit(address_space(&self.limits)),
             Some(SIGABRT | SIGSEGV) => limit("the compiler's stack: functions are nested too deeply".to_owned()),
