@@ -56,7 +56,8 @@ pub struct ControlConfig {
     pub produces_per_tenant_max: usize,
     /// Streams of records and of log lines that one tenant has open at a time. Default 32.
     pub streams_per_tenant_max: usize,
-    /// Inspections at the same time, over all tenants: each holds a module in memory and keeps a core busy. Default 2.
+    /// Inspections at the same time, over all tenants: each holds a module in memory and keeps a core busy. Tenants take turns, and where there
+    /// are two or more, one tenant leaves the last free one to the others. Default 2.
     pub inspections_max: usize,
     /// How long an upload may go without a byte. Stops a client that holds a slot by doing nothing. Default 10 s.
     pub upload_idle: Duration,

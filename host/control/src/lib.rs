@@ -42,6 +42,7 @@ mod sealing;
 mod store;
 mod throughput;
 mod token;
+mod turns;
 mod usage;
 mod watch;
 

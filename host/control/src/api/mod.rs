@@ -65,6 +65,7 @@ use crate::problem::Problem;
 use crate::rates::Rates;
 use crate::store::Gone;
 use crate::token::Issuer;
+use crate::turns::Turns;
 use crate::watch::Samples;
 use axum::Router;
 use bulkhead_core::name::TenantId;
@@ -73,7 +74,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What handlers share. The metadata is not in it: see [`crate::policy`].
@@ -115,7 +116,7 @@ struct Inner {
     compiled: Paced,
     /// Streams of records and of log lines.
     streams: Counted,
-    inspections: Semaphore,
+    inspections: Turns,
     erasing: tokio::sync::Mutex<()>,
     /// The assignment of the newest generation that was asked for, as JSON: the pool's, and that of each tenant with workers of its own.
     assignment: tokio::sync::Mutex<HashMap<Option<TenantId>, (u64, Bytes)>>,
@@ -136,7 +137,7 @@ impl App {
             written: Paced::default(),
             compiled: Paced::default(),
             streams: Counted::default(),
-            inspections: Semaphore::new(parts.config.inspections_max),
+            inspections: Turns::new(parts.config.inspections_max),
             erasing: tokio::sync::Mutex::default(),
             assignment: tokio::sync::Mutex::default(),
             next_partition: AtomicU32::new(0),

@@ -217,7 +217,7 @@ fn too_slow(config: &ControlConfig) -> Problem {
     Problem::new(Code::RequestTimeout, detail)
 }
 
-/// Has the engine look at it, a few at a time. A tenant that has had its part of the cores for this hour is told when to come again.
+/// Has the engine look at it, a few at a time, tenants in turn. A tenant that has had its part of the cores for this hour is told when to come again.
 async fn inspect(app: &App, tenant: &TenantId, limits: &TenantLimits, staged: &Staged) -> Result<Inspected, Problem> {
     let hour_ms = limits.compile_seconds_per_hour as f64 * 1_000.0;
     let pace = Pace { rate: hour_ms / 3_600.0, burst: hour_ms };
@@ -227,14 +227,14 @@ async fn inspect(app: &App, tenant: &TenantId, limits: &TenantLimits, staged: &S
         return Err(Problem::at_rate("compileSecondsPerHour", compiled.used(tenant) / 1_000, allowed, wait));
     }
     let cpu_ms = AtomicU64::new(0);
-    let inspected = look(app, staged, &cpu_ms).await;
+    let inspected = look(app, tenant, staged, &cpu_ms).await;
     compiled.take(tenant, pace, cpu_ms.into_inner());
     inspected
 }
 
-async fn look(app: &App, staged: &Staged, cpu_ms: &AtomicU64) -> Result<Inspected, Problem> {
+async fn look(app: &App, tenant: &TenantId, staged: &Staged, cpu_ms: &AtomicU64) -> Result<Inspected, Problem> {
     let inspected = timeout(app.config().inspection_time_max, async {
-        let _turn = app.inner.inspections.acquire().await.map_err(Problem::internal)?;
+        let _turn = app.inner.inspections.take(tenant).await;
         Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?, cpu_ms).await?)
     });
     match inspected.await {
