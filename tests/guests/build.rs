@@ -76,11 +76,33 @@ fn list(target: &Path, guests: &[String], components: &[String]) -> String {
         writeln!(rust, "{name:?} => Some(include_bytes!({:?})),", path(format!("examples/{name}.wasm"))).unwrap();
     }
     writeln!(rust, "_ => None }} }}").unwrap();
+    rust.push_str(&variants(guests.iter().chain(components)));
     writeln!(rust, "/// Calls the macro `$each` with the name of each guest.").unwrap();
     writeln!(rust, "#[macro_export] macro_rules! foreach_guest {{ ($each:ident) => {{").unwrap();
     for name in guests.iter().chain(components) {
         writeln!(rust, "$each!({name});").unwrap();
     }
     writeln!(rust, "}}; }}").unwrap();
+    rust
+}
+
+/// An enum with a variant for each guest.
+fn variants<'a>(names: impl Iterator<Item = &'a String> + Clone) -> String {
+    let mut rust = String::new();
+    let camel = |name: &str| name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect::<String>();
+    writeln!(rust, "/// A guest: a file in `wasm/src/guests` or `wasm/examples`.").unwrap();
+    writeln!(rust, "#[derive(Debug, Clone, Copy, PartialEq, Eq)] pub enum Guest {{").unwrap();
+    for name in names.clone() {
+        writeln!(rust, "/// `{name}`\n{},", camel(name)).unwrap();
+    }
+    writeln!(rust, "}} impl Guest {{ /// All of them.\n pub const ALL: &'static [Guest] = &[").unwrap();
+    for name in names.clone() {
+        writeln!(rust, "Guest::{},", camel(name)).unwrap();
+    }
+    writeln!(rust, "]; /// Its name.\n pub const fn name(self) -> &'static str {{ match self {{").unwrap();
+    for name in names {
+        writeln!(rust, "Guest::{} => {name:?},", camel(name)).unwrap();
+    }
+    writeln!(rust, "}} }} }}").unwrap();
     rust
 }

@@ -14,6 +14,10 @@
 //!
 //! Must never: be a dependency of anything but tests and benchmarks.
 
+pub mod bombs;
+pub mod corpus;
+pub mod raw;
+
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 
 /// The component that holds a guest.

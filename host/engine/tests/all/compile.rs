@@ -4,58 +4,10 @@ use crate::support::*;
 use bulkhead_core::code::Code;
 use bulkhead_core::limits::MODULE_BYTES_MAX;
 use bulkhead_engine::{CompileLimits, CompilerCommand, Engine, EngineConfig, Refusal};
+use bulkhead_test_guests::bombs::{self, bomb};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use wasm_encoder::{
-    CodeSection, Component, ComponentExportKind, ComponentExportSection, ComponentInstanceSection, Function,
-    FunctionSection, Instruction, Module, ModuleSection, TypeSection, ValType,
-};
-
-/// A component with the right export's name, and a core module of such functions inside.
-fn component(functions: u32, body: impl Fn() -> Function) -> Vec<u8> {
-    let mut module = Module::new();
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    module.section(&types);
-    let mut declared = FunctionSection::new();
-    let mut code = CodeSection::new();
-    let body = body();
-    for _ in 0..functions {
-        declared.function(0);
-        code.function(&body);
-    }
-    module.section(&declared).section(&code);
-
-    let mut component = Component::new();
-    component.section(&ModuleSection(&module));
-    let mut instances = ComponentInstanceSection::new();
-    instances.export_items(Vec::<(&str, ComponentExportKind, u32)>::new());
-    component.section(&instances);
-    let mut exports = ComponentExportSection::new();
-    exports.export("bulkhead:stage/processor@0.1.0", ComponentExportKind::Instance, 0, None);
-    component.section(&exports);
-    component.finish()
-}
-
-/// Blocks within blocks, and a table of jumps out of each: cheap to write, dear to compile.
-fn jumps(depth: u32) -> Function {
-    let mut function = Function::new([(20, ValType::I32)]);
-    for _ in 0..depth {
-        function.instruction(&Instruction::Block(wasm_encoder::BlockType::Empty));
-    }
-    for level in 0..depth {
-        let targets: Vec<u32> = (0..depth - level).collect();
-        function.instruction(&Instruction::LocalGet(level % 20));
-        function.instruction(&Instruction::BrTable(targets.into(), 0));
-        function.instruction(&Instruction::End);
-        function.instruction(&Instruction::LocalGet(0));
-        function.instruction(&Instruction::LocalSet(level % 20));
-    }
-    function.instruction(&Instruction::LocalGet(0));
-    function.instruction(&Instruction::End);
-    function
-}
 
 fn with(folder: &Path, limits: CompileLimits) -> Engine {
     Engine::new(EngineConfig { compile: limits, ..config(folder) }).unwrap()
@@ -64,11 +16,6 @@ fn with(folder: &Path, limits: CompileLimits) -> Engine {
 async fn refused(limits: CompileLimits, wasm: Vec<u8>) -> Refusal {
     let folder = tempfile::tempdir().unwrap();
     with(folder.path(), limits).inspect(wasm.into()).await.expect_err("it passed")
-}
-
-/// Some 20 MB that take the code generator minutes.
-fn bomb() -> Vec<u8> {
-    component(1_000, || jumps(200))
 }
 
 #[tokio::test]
@@ -96,23 +43,29 @@ async fn a_bomb_dies_of_memory() {
 #[tokio::test]
 async fn counts_and_sizes_are_refused_before_anything_is_compiled() {
     let some = CompileLimits { functions: 10, function_bytes: 10_000, locals: 100, ..CompileLimits::default() };
-    let empty = || {
-        let mut function = Function::new([]);
-        function.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
-        function
-    };
-    let many_locals = || {
-        let mut function = Function::new([(60, ValType::I32), (60, ValType::I64)]);
-        function.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
-        function
-    };
     for (wasm, words) in [
-        (component(11, empty), "functions: at most 10"),
-        (component(1, || jumps(200)), "bytes of one function: at most 10000"),
-        (component(1, many_locals), "locals of one function: at most 100"),
+        (bombs::functions(11, &bombs::empty()), "functions: at most 10"),
+        (bombs::functions(1, &bombs::jumps(200)), "bytes of one function: at most 10000"),
+        (bombs::functions(1, &bombs::locals(120)), "locals of one function: at most 100"),
     ] {
         let refusal = refused(some, wasm).await;
         assert_eq!(refusal.code, Code::CompileLimit);
+        assert!(refusal.detail.contains(words), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_dear_by_its_shape_is_refused_before_anything_is_compiled() {
+    for (wasm, code, words) in [
+        (bombs::functions(200_001, &bombs::empty()), Code::CompileLimit, "functions: at most 200000"),
+        (bombs::functions(1, &bombs::long(1 << 19)), Code::CompileLimit, "bytes of one function: at most 1048576"),
+        (bombs::functions(1, &bombs::locals(50_000)), Code::CompileLimit, "locals of one function: at most 20000"),
+        (bombs::nested(100), Code::CompileLimit, "components within components: at most 32"),
+        (bombs::types(40), Code::ModuleInvalid, "effective type size"),
+        (bombs::imports(2_000), Code::CompileLimit, "imports: at most 1000"),
+    ] {
+        let refusal = refused(CompileLimits { cpu_seconds: 10, ..CompileLimits::default() }, wasm).await;
+        assert_eq!(refusal.code, code, "{refusal}");
         assert!(refusal.detail.contains(words), "{refusal}");
     }
 }
@@ -221,6 +174,15 @@ fn the_child_bounds_itself_before_it_reads_a_module() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(bounded(), "{}", fs::read_to_string(&path).unwrap());
+    // The filters come right after the limits.
+    let confined = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        ["NoNewPrivs:\t1", "Seccomp:\t2", "Seccomp_filters:\t3"].iter().all(|line| status.contains(line))
+    };
+    while !confined() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(confined());
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 }

@@ -5,10 +5,6 @@ use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, HostFault};
 use bulkhead_core::name::ModuleDigest;
 use bulkhead_engine::{Engine, Refusal};
-use wasm_encoder::{
-    Component, ComponentExportKind, ComponentExportSection, ComponentImportSection, ComponentInstanceSection,
-    ComponentTypeRef, ComponentTypeSection, InstanceType,
-};
 
 async fn refused(wasm: impl Into<bytes::Bytes>) -> Refusal {
     engine().inspect(wasm.into()).await.expect_err("it passed")
@@ -88,37 +84,16 @@ async fn a_component_of_another_world_is_told_what_to_export() {
     assert!(refusal.detail.contains("bulkhead:stage/processor@0.1.0"), "{refusal}");
 }
 
-/// A component with the right export's name and nothing in it.
-fn hollow() -> Component {
-    let mut component = Component::new();
-    let mut instances = ComponentInstanceSection::new();
-    instances.export_items(Vec::<(&str, ComponentExportKind, u32)>::new());
-    component.section(&instances);
-    let mut exports = ComponentExportSection::new();
-    exports.export("bulkhead:stage/processor@0.1.0", ComponentExportKind::Instance, 0, None);
-    component.section(&exports);
-    component
-}
-
 #[tokio::test]
 async fn a_component_with_the_right_name_and_the_wrong_functions_is_of_another_world() {
-    let refusal = refused(hollow().finish()).await;
+    let refusal = refused(bulkhead_test_guests::bombs::nested(0)).await;
     assert_eq!(refusal.code, Code::WrongWorld);
     assert!(refusal.detail.contains("bulkhead:stage"), "{refusal}");
 }
 
 #[tokio::test]
 async fn imports_are_refused_by_name_even_in_great_numbers_and_with_strange_names() {
-    let mut component = Component::new();
-    let mut types = ComponentTypeSection::new();
-    types.instance(&InstanceType::new());
-    component.section(&types);
-    let mut imports = ComponentImportSection::new();
-    for i in 0..50 {
-        imports.import(format!("acme:secret{i}/read@1.0.0"), ComponentTypeRef::Instance(0));
-    }
-    component.section(&imports);
-    let refusal = refused(component.finish()).await;
+    let refusal = refused(bulkhead_test_guests::bombs::imports(50)).await;
     assert_eq!(refusal.code, Code::ImportNotGranted);
     assert!(refusal.detail.contains("`acme:secret0/read@1.0.0`"), "{refusal}");
     assert!(refusal.detail.contains("; and 42 more. A stage may import"), "{refusal}");

@@ -5,10 +5,13 @@
 mod bucketed;
 mod cache;
 mod compile;
+mod confine;
 mod fuel;
 mod hostile;
 mod inspect;
 mod profile;
+mod raw;
+mod reach;
 mod scratch;
 mod secretive;
 mod start;
@@ -23,6 +26,7 @@ mod tested {
     pub(crate) use crate::fuel::*;
     pub(crate) use crate::hostile::*;
     pub(crate) use crate::inspect::*;
+    pub(crate) use crate::reach::*;
     pub(crate) use crate::scratch::*;
     pub(crate) use crate::secretive::*;
     pub(crate) use crate::start::*;
