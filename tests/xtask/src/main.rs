@@ -44,6 +44,8 @@ cargo xtask COMMAND
   bench abi                what a record costs across the boundary
   bench anomalies [DAYS]   simulated days of 100 pipelines with ten things gone wrong: found, missed, false alarms
   bench bill [RECORDS]     billed fuel against what the engine counted for committed work, over five SIGKILLs, on each log
+  bench corpus [ATTACK]    each hostile guest, upload and client: what stopped it, how long that took, and a neighbour's
+                           p50 and p99 beside it
   bench delays             the year's flights by hour, to a topic and a bucket, while processes and the bucket go away
   bench erasure            how long it takes to erase one of 50 tenants, here and on PostgreSQL, Kafka and S3, with
                            a search of every file for what is left

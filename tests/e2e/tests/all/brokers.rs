@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long records may take to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Every tenant of a test on the shared broker: Bulkhead's user may reach these and no others.
-const TENANTS: [&str; 9] = [
+const TENANTS: [&str; 11] = [
     "consumer-flights",
     "consumer-weather",
     "classic-flights",
@@ -20,6 +20,8 @@ const TENANTS: [&str; 9] = [
     "apart",
     "billed",
     "fenced",
+    "besieged",
+    "besieger",
     "verdicts",
     "streamed",
 ];

@@ -10,6 +10,7 @@ mod bucketed;
 mod buckets;
 mod changes;
 mod commands;
+mod corpus;
 mod dashboards;
 mod dead_letters;
 mod delays;

@@ -4,6 +4,8 @@ use crate::shared::{Guests, STRANGER, host, refused, tells_nothing};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bulkhead_test_guests::bombs::{bomb, functions, jumps};
+use bulkhead_test_guests::raw::nameless_spin;
 use bulkhead_test_guests::wasm;
 use bulkhead_testbed::{Host, Serve, Tenant, until};
 use reqwest::Method;
@@ -11,10 +13,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
-use wasm_encoder::{
-    BlockType, CodeSection, Component, ComponentExportKind, ComponentExportSection, ComponentInstanceSection, Function,
-    FunctionSection, Instruction, Module, ModuleSection, TypeSection, ValType,
-};
 
 /// What a gigabyte is.
 const GIB: u64 = 1 << 30;
@@ -170,41 +168,6 @@ fn an_upload_that_ends_early_leaves_nothing() -> Result<()> {
     until("nothing of it to be on the disk", || marked(&host.data_dir()).map_or(Ok(()), Err))
 }
 
-/// Some 20 MB that are cheap to write and dear to compile: blocks within blocks, and a table of jumps out of each.
-fn bomb() -> Vec<u8> {
-    let depth = 200_u32;
-    let mut body = Function::new([(20, ValType::I32)]);
-    for _ in 0..depth {
-        body.instruction(&Instruction::Block(BlockType::Empty));
-    }
-    for level in 0..depth {
-        let targets: Vec<u32> = (0..depth - level).collect();
-        body.instruction(&Instruction::LocalGet(level % 20));
-        body.instruction(&Instruction::BrTable(targets.into(), 0));
-        body.instruction(&Instruction::End);
-        body.instruction(&Instruction::LocalGet(0));
-        body.instruction(&Instruction::LocalSet(level % 20));
-    }
-    body.instruction(&Instruction::LocalGet(0));
-    body.instruction(&Instruction::End);
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
-    for _ in 0..1_000 {
-        declared.function(0);
-        code.function(&body);
-    }
-    let mut module = Module::new();
-    module.section(&types).section(&declared).section(&code);
-    let mut instances = ComponentInstanceSection::new();
-    instances.export_items(Vec::<(&str, ComponentExportKind, u32)>::new());
-    let mut exports = ComponentExportSection::new();
-    exports.export("bulkhead:stage/processor@0.1.0", ComponentExportKind::Instance, 0, None);
-    let mut component = Component::new();
-    component.section(&ModuleSection(&module)).section(&instances).section(&exports);
-    component.finish()
-}
-
 #[test]
 fn a_compile_bomb_dies_while_the_host_serves_others() -> Result<()> {
     let host = Host::start(Serve::all().argument("--compile-cpu-s").argument("6"))?;
@@ -227,6 +190,28 @@ fn a_compile_bomb_dies_while_the_host_serves_others() -> Result<()> {
     assert!(compilers(&host).is_err(), "a compiler is left");
     // And the bomber itself is served like anybody else.
     bomber.upload_guests()
+}
+
+#[test]
+fn a_tenant_with_many_uploads_does_not_hold_up_anothers_single_one() -> Result<()> {
+    let host = Host::start(Serve::all().argument("--compile-cpu-s").argument("20"))?;
+    let (many, one) = (host.tenant("many")?, host.tenant("one")?);
+    let uploads: Vec<_> = (0..3)
+        .map(|i| {
+            // Each another, so that none waits for its twin.
+            let (many, wasm) = (many.clone(), functions(1_000 + i, &jumps(200)));
+            std::thread::spawn(move || many.upload("bomb", "v1", wasm))
+        })
+        .collect();
+    until("the first to be compiled", || compilers(&host).map_err(|error| error.to_string()))?;
+    one.upload("small", "v1", nameless_spin())?;
+    // They would have had both places, one pair after the other, for 20 seconds of a core each.
+    assert!(uploads.iter().all(|upload| !upload.is_finished()), "it waited for the others");
+    drop(host);
+    for upload in uploads {
+        assert!(upload.join().expect("no panic").is_err(), "the host is gone");
+    }
+    Ok(())
 }
 
 /// Fails where the host has no compiler child.

@@ -34,6 +34,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             cargo(test).env("BULKHEAD_ANOMALY_DAYS", days).run()
         }
         ["storm"] => test(setup::Needs::Building, "storm::", &[("BULKHEAD_STORM_SECONDS", "20")]),
+        ["corpus", more @ ..] => {
+            let filter = format!("corpus::{}", more.first().copied().unwrap_or_default());
+            test(setup::Needs::Everything, &filter, &[("BULKHEAD_CORPUS_PROBES", "100")])
+        }
         ["delays"] => {
             setup::run(setup::Needs::Everything)?;
             let archive = data::fetch()?;
@@ -78,7 +82,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         ["limits"] => test(setup::Needs::Building, "limits::a_tenant", &[("BULKHEAD_LIMITS_PROBES", "200")]),
         _ => {
             bail!(
-                "name a benchmark: abi, anomalies, bill, delays, erasure, fire, isolation, lane, limits, peers, state or storm"
+                "name a benchmark: abi, anomalies, bill, corpus, delays, erasure, fire, isolation, lane, limits, peers, state \
+                 or storm"
             )
         }
     }
