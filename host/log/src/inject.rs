@@ -3,7 +3,8 @@
 //! Must never: run outside of tests; nothing in the host makes one.
 
 use crate::{
-    CommitOutcome, Fenced, GroupPositions, Held, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer,
+    Changes, CommitOutcome, Fenced, GroupPositions, Held, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec,
+    Writer,
 };
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -177,6 +178,10 @@ impl Log for Injecting {
 
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
         self.log.ends(topics)
+    }
+
+    fn tell(&self, topic: &PhysicalTopic, changes: &Arc<Changes>) -> bool {
+        self.log.tell(topic, changes)
     }
 
     fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {

@@ -3,6 +3,7 @@
 //! Must never: know what a tenant or a guest is; it moves columns between physical topics.
 
 mod at_rest;
+mod changes;
 pub mod conformance;
 pub mod embedded;
 pub mod inject;
@@ -11,4 +12,5 @@ mod port;
 mod wake;
 
 pub use at_rest::{AtRest, RunPlace};
+pub use changes::Changes;
 pub use port::*;

@@ -13,6 +13,7 @@
 //! Must never: reset a position that was once committed, deliver a batch of a partition after its revoke, or report
 //! `Committed` where it is not known.
 
+use crate::Changes;
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
@@ -53,6 +54,11 @@ pub trait Log: Send + Sync + 'static {
     /// For each topic and partition, the offset after the last readable record (read committed); -1 for a partition that nobody leads
     /// at the moment. An empty list for a topic that is not there.
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError>;
+
+    /// Puts a topic's name into `changes` with the next records that are committed to it, or when it goes, or at once where there is no
+    /// such topic. Once: who wants to hear of more asks again. Ask first and look at [`Log::ends`] then, or a change between the two is
+    /// missed. `false` where this log does not tell, and its ends have to be asked for now and then.
+    fn tell(&self, topic: &PhysicalTopic, changes: &Arc<Changes>) -> bool;
 
     /// The offset after the last record of a partition, those of open transactions included: once a read has come this far, no
     /// transaction that was under way at the time of the call can add to what it found.

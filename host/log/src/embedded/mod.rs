@@ -25,7 +25,7 @@ use self::group::Groups;
 use self::store::{Store, TopicRow};
 use self::topics::{Topic, Topics};
 use crate::wake::Waker;
-use crate::{AtRest, Keep, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use crate::{AtRest, Changes, Keep, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
@@ -145,6 +145,14 @@ impl Log for EmbeddedLog {
             .iter()
             .map(|topic| self.shared.topics.find(topic).map(|topic| topic.ends()).unwrap_or_default())
             .collect())
+    }
+
+    fn tell(&self, topic: &PhysicalTopic, changes: &Arc<Changes>) -> bool {
+        match self.shared.topics.find(topic) {
+            Some(found) => found.tell(topic, changes),
+            None => changes.push(topic.clone()),
+        }
+        true
     }
 
     fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {

@@ -3,14 +3,14 @@
 //! Must never: say that a partition goes further than what is durable.
 
 use super::store::{Store, TopicRow};
-use crate::LogError;
 use crate::wake::Wakers;
+use crate::{Changes, LogError};
 use bulkhead_core::code::Code;
 use bulkhead_core::scope::PhysicalTopic;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A topic.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Topic {
     pub(super) max_record_bytes: usize,
     pub(super) compacted: bool,
     pub(super) wakers: Wakers,
+    /// Who asked to be told of the next change, and by which name.
+    told: Mutex<Vec<(Weak<Changes>, PhysicalTopic)>>,
     ends: Vec<AtomicI64>,
     gone: AtomicBool,
 }
@@ -32,6 +34,7 @@ impl Topic {
             max_record_bytes: row.max_record_bytes,
             compacted: row.compacted,
             wakers: Wakers::default(),
+            told: Mutex::default(),
             ends: row.ends.into_iter().map(AtomicI64::new).collect(),
             gone: AtomicBool::new(false),
         }
@@ -57,7 +60,30 @@ impl Topic {
 
     pub(super) fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    /// Tells whoever waits for a change.
+    pub(super) fn notify(&self) {
         self.wakers.wake();
+        for (changes, name) in std::mem::take(&mut *self.told.lock()) {
+            if let Some(changes) = changes.upgrade() {
+                changes.push(name);
+            }
+        }
+    }
+
+    /// The next change is told.
+    pub(super) fn tell(&self, name: &PhysicalTopic, changes: &Arc<Changes>) {
+        let mut told = self.told.lock();
+        let same = |(other, _): &(Weak<Changes>, PhysicalTopic)| Weak::as_ptr(other) == Arc::as_ptr(changes);
+        if !told.iter().any(same) {
+            told.push((Arc::downgrade(changes), name.clone()));
+        }
+        drop(told);
+        if self.is_gone() {
+            self.notify();
+        }
     }
 
     pub(super) fn ends(&self) -> Vec<i64> {

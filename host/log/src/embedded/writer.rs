@@ -280,7 +280,7 @@ impl<'a> Runs<'a> {
             run.topic.advance(*partition, run.next);
         }
         for run in self.runs.values() {
-            run.topic.wakers.wake();
+            run.topic.notify();
         }
     }
 }

@@ -33,7 +33,7 @@ use self::client::{Client, Kind};
 use self::groups::Groups;
 use self::read::Fetchers;
 use self::topics::TopicCache;
-use crate::{Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use crate::{Changes, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
@@ -114,6 +114,11 @@ impl Log for KafkaLog {
 
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
         offsets::ends(&self.shared.admin, &names(topics))
+    }
+
+    /// Only a consumer of every topic would hear.
+    fn tell(&self, _: &PhysicalTopic, _: &Arc<Changes>) -> bool {
+        false
     }
 
     fn written(&self, topic: &PhysicalTopic, partition: i32) -> Result<i64, LogError> {
