@@ -92,6 +92,9 @@ pub struct WorkerReport {
     pub settled: u64,
     /// Its pipelines.
     pub pipelines: Vec<PipelineReport>,
+    /// Pipelines at rest of which the report before this one spoke, and of which nothing is new, are left out.
+    #[serde(default)]
+    pub partial: bool,
     /// What each tenant with pipelines here uses of its limits.
     #[serde(default)]
     pub tenants: BTreeMap<TenantId, TenantUse>,
@@ -122,6 +125,9 @@ pub struct ReportAnswer {
     /// The part of its rates that this worker may use of each tenant that runs on several, in thousandths; all of it of the others.
     #[serde(default)]
     pub shares: BTreeMap<TenantId, u32>,
+    /// What was left out of the report is not known: the next one is to leave out nothing.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// That a tenant's rate holds a pipeline up.
@@ -154,6 +160,9 @@ pub struct PipelineReport {
     pub revision: u64,
     /// What it is doing.
     pub phase: Phase,
+    /// It runs and has nothing to do, so that it has neither consumer nor instances: both are there again with the next record.
+    #[serde(default)]
+    pub parked: bool,
     /// Why it is not running, where it is not.
     pub code: Option<Code>,
     /// The same in words for the tenant.

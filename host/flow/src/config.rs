@@ -41,6 +41,19 @@ pub struct FlowConfig {
     /// Folder for stages' state that is too large for memory. What is in it is only a copy, made when it is needed and removed with the
     /// worker; what is found there is removed. Default: a new one in the system's folder for temporary files.
     pub state_folder: Option<PathBuf>,
+    /// How long a pipeline has nothing to do before it parks: gives up its thread, its consumer and its instances until there is a record.
+    /// Zero for never. Default 10 s.
+    pub park_after: Duration,
+    /// Bytes of state above which a pipeline does not park, since it would have to be restored at each wake. Default 64 MiB.
+    pub park_state_bytes: u64,
+    /// How often a log that does not tell of records is asked for the ends of parked pipelines' inputs. Where the answer takes long, less
+    /// often. Default 1 s.
+    pub watch_every: Duration,
+    /// How often the positions of a parked pipeline are committed again, since Kafka forgets those of a group without members after a
+    /// while (`offsets.retention.minutes`, a week). Zero for never. Default one day.
+    pub keep_positions_every: Duration,
+    /// Pipelines that are starting at the same time. Default 64.
+    pub starts_at_once: usize,
     /// Bytes of guest memory above which an instance is replaced after its batch. Default 32 MiB.
     pub recycle_bytes: usize,
 }
@@ -62,6 +75,11 @@ impl Default for FlowConfig {
             backoff_max: Duration::from_secs(30),
             trim_every: Duration::from_secs(60),
             state_folder: None,
+            park_after: Duration::from_secs(10),
+            park_state_bytes: 64 << 20,
+            watch_every: Duration::from_secs(1),
+            keep_positions_every: Duration::from_secs(24 * 60 * 60),
+            starts_at_once: 64,
             recycle_bytes: 32 << 20,
         }
     }

@@ -8,6 +8,7 @@ use crate::fair::TenantSeries;
 use crate::lane::{LaneTools, Lanes};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
+use crate::parking::Parking;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
 use crate::state::disk::WorkerDisks;
@@ -66,6 +67,7 @@ pub(crate) struct Tools {
     pub(crate) disks: WorkerDisks,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) executor: Executor,
+    pub(crate) parking: Parking,
     pub(crate) metrics: Metrics,
     pub(crate) tenants: Tenants,
     pub(crate) config: Arc<FlowConfig>,
@@ -91,7 +93,7 @@ pub struct Flow {
 
 #[derive(Default)]
 struct Pipelines {
-    running: BTreeMap<PipelineKey, Pipeline>,
+    running: BTreeMap<PipelineKey, Arc<Pipeline>>,
     /// What ran until the drain: its last numbers are known only after it.
     drained: Vec<Arc<PipelineState>>,
     generation: u64,
@@ -116,6 +118,7 @@ impl Flow {
             topics: topics.clone(),
         };
         let tools = Tools {
+            parking: Parking::start(parts.log.clone(), config.clone()),
             log: parts.log,
             buckets: parts.buckets,
             worker: parts.worker,
@@ -149,7 +152,7 @@ impl Flow {
             assignment.pipelines.iter().flat_map(|p| p.spec.stages.iter().map(|s| s.module)).collect();
         let mut wanted: BTreeMap<_, _> = assignment.pipelines.into_iter().map(|p| (p.key.clone(), p)).collect();
         // A pipeline that was deleted and made again is another, though its name is the same.
-        let stays = |(key, pipeline): &(&PipelineKey, &Pipeline)| {
+        let stays = |(key, pipeline): &(&PipelineKey, &Arc<Pipeline>)| {
             wanted.get(*key).is_some_and(|wanted| wanted.incarnation == pipeline.state.incarnation)
         };
         let gone: Vec<_> = pipelines.running.iter().filter(|entry| !stays(entry)).map(|(key, _)| key.clone()).collect();
@@ -158,7 +161,7 @@ impl Flow {
             later.extend(wanted.remove(&key));
             stopped.extend(pipelines.running.remove(&key));
         }
-        stopped.iter().for_each(Pipeline::stop);
+        stopped.iter().for_each(|pipeline| pipeline.stop());
         while let Some((key, assignment)) = wanted.pop_first() {
             match pipelines.running.get(&key) {
                 Some(pipeline) => pipeline.assign(assignment),
@@ -167,7 +170,7 @@ impl Flow {
         }
         // Those that stay do not wait for those that go, nor does a report.
         drop(pipelines);
-        stopped.into_iter().for_each(Pipeline::join);
+        stopped.iter().for_each(|pipeline| pipeline.join());
         if assignment.erasures != erasures {
             self.tools.modules.keep_only(&used);
         }
@@ -181,7 +184,18 @@ impl Flow {
     pub fn report(&self) -> (u64, Vec<PipelineReport>) {
         let pipelines = self.pipelines.lock();
         let drained = pipelines.drained.iter().map(|state| state.report());
-        (pipelines.generation, pipelines.running.values().map(Pipeline::report).chain(drained).collect())
+        let running = pipelines.running.values().map(|pipeline| pipeline.report());
+        (pipelines.generation, running.chain(drained).collect())
+    }
+
+    /// The same for one who has heard all of generation `known`: without pipelines at rest of which nothing is new since the last call. Where
+    /// another generation runs by now nothing is left out, and the third value is false.
+    pub fn news(&self, known: Option<u64>) -> (u64, Vec<PipelineReport>, bool) {
+        let pipelines = self.pipelines.lock();
+        let partial = known == Some(pipelines.generation);
+        let drained = pipelines.drained.iter().map(|state| state.report());
+        let news = pipelines.running.values().filter_map(|pipeline| pipeline.news(!partial));
+        (pipelines.generation, news.chain(drained).collect(), partial)
     }
 
     /// What each tenant uses of its limits.
@@ -210,14 +224,15 @@ impl Flow {
             pipelines.drained = running.values().map(|pipeline| pipeline.state.clone()).collect();
             running
         };
-        running.values().for_each(Pipeline::stop);
-        running.into_values().for_each(Pipeline::join);
+        self.tools.parking.stop();
+        running.values().for_each(|pipeline| pipeline.stop());
+        running.into_values().for_each(|pipeline| pipeline.join());
         self.ceiling.abort();
         self.tools.lanes.close();
         self.tools.executor.stop();
         // They own nothing any more, so their lag is for their successors to tell.
         let disown = |state: &Arc<PipelineState>| {
-            state.update(|status| (status.lag, status.partitions) = (None, 0));
+            state.update(|status| (status.lag, status.partitions, status.parked) = (None, 0, false));
             state.uses.flush();
         };
         self.pipelines.lock().drained.iter().for_each(disown);

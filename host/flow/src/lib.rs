@@ -20,6 +20,7 @@ mod graph;
 mod lane;
 mod metrics;
 mod modules;
+mod parking;
 mod pipeline;
 mod replay;
 mod secrets;

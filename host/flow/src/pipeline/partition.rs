@@ -76,6 +76,22 @@ impl Partition {
         }
     }
 
+    /// Commits the position as it is, as if a batch of nothing had ended: the log counts from then how long nobody has used it.
+    pub(crate) fn keep_position(&self) {
+        let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
+        let (next, cost) = (self.position, Cost::default());
+        self.incarnation.send(Finished {
+            incarnation,
+            source,
+            epoch,
+            next,
+            moves: false,
+            held: Vec::new(),
+            cost,
+            holds: Vec::new(),
+        });
+    }
+
     async fn work(&mut self, batches: &mut UnboundedReceiver<(Fetched, Hold)>) -> Result<(), LogError> {
         self.restore().await?;
         loop {
@@ -161,7 +177,7 @@ impl Partition {
             self.charge(Charge { bytes_in: std::mem::take(&mut bytes_in), ..Charge::default() });
             let started = Instant::now();
             let mut run = self.run_rows(&batch).await?;
-            self.incarnation.pipeline.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+            self.incarnation.pipeline.metrics.batch(started.elapsed());
             let Some(retry) = run.retry.take() else {
                 return self.part(&batch, run, batch.len(), fetched.next, hold.take()).await;
             };

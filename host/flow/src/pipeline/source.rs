@@ -1,16 +1,19 @@
 //! The source thread of a pipeline: joins its group, gives batches to partitions, answers revokes, pauses and resumes.
 //!
 //! It is the only one who touches the reader. An incarnation begins with loading the modules and joining the group, and ends
-//! at a new order, a failure or a stop. A revoke is acknowledged once nothing of the partition is in a guest or a lane.
+//! at a new order, a failure or a stop, or where there is nothing to do ([`parking`](super::park)): then the thread ends with it. A revoke is
+//! acknowledged once nothing of the partition is in a guest or a lane.
 //! Must never: block for long, or its group would think it dead.
 
+use super::park::Quiet;
 use super::partition::{Partition, Run};
 use super::state::{Hold, Incarnation, PipelineState};
 use super::ticks::Ticks;
-use super::{Order, Orders};
+use super::{Ends, Order, Orders, Pipeline};
 use crate::config::backoff;
 use crate::flow::Tools;
 use crate::graph::Graph;
+use crate::parking::Turn;
 use crate::replay::sift;
 use crate::sink::{Sink, SinkSpec};
 use crate::stage_call::RunningStage;
@@ -31,6 +34,7 @@ use bulkhead_log::{Assigned, Event, Fetched, Keep, LogError, Reader, ReaderInput
 use bulkhead_vault::PipelineKeys;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -46,112 +50,141 @@ const ROOM_WAIT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often one that is set aside looks whether it may come back.
 const ASIDE_LOOK: Duration = Duration::from_millis(250);
+/// The same as [`LOOK_EVERY`] while others wait for this one to say that it has started.
+const LOOK_SOON: Duration = Duration::from_millis(50);
 /// Longest wait after a poll that failed: a member must go on polling.
 const POLL_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub(crate) struct SourceThread {
-    state: Arc<PipelineState>,
+    pipeline: Arc<Pipeline>,
+    pub(super) state: Arc<PipelineState>,
     orders: Arc<Orders>,
-    tools: Arc<Tools>,
+    pub(super) tools: Arc<Tools>,
+}
+
+/// Why a membership ended well.
+enum Left {
+    /// There is a new order.
+    Ordered,
+    /// There is nothing to do beyond these ends.
+    Parked(Ends),
 }
 
 /// One membership, while it lasts.
-struct Live {
+pub(super) struct Live {
     reader: Box<dyn Reader>,
-    incarnation: Arc<Incarnation>,
-    run: Arc<Run>,
-    partitions: HashMap<Source, Owned>,
+    pub(super) incarnation: Arc<Incarnation>,
+    pub(super) run: Arc<Run>,
+    pub(super) partitions: HashMap<Source, Owned>,
     /// Revokes that wait for lanes.
-    leaving: Vec<Source>,
+    pub(super) leaving: Vec<Source>,
     runtime: Handle,
-    paused: bool,
+    pub(super) paused: bool,
     full_since: Option<Instant>,
     looked_at: Instant,
     /// The question for the ends of the inputs, while it is open.
     asked: Option<JoinHandle<Result<Vec<Vec<i64>>, LogError>>>,
     /// Polls in a row that failed.
-    poll_failures: u32,
+    pub(super) poll_failures: u32,
     /// The last look around found the log away.
-    log_away: bool,
+    pub(super) log_away: bool,
     _consumer: Consumer,
-    sinks: Vec<Sink>,
+    pub(super) sinks: Vec<Sink>,
+    pub(super) quiet: Quiet,
 }
 
 /// A partition that this worker owns.
-struct Owned {
+pub(super) struct Owned {
     batches: UnboundedSender<(Fetched, Hold)>,
     task: Task<()>,
-    position: i64,
+    pub(super) position: i64,
 }
 
 impl SourceThread {
-    pub(crate) fn new(state: Arc<PipelineState>, orders: Arc<Orders>, tools: Arc<Tools>) -> Self {
-        Self { state, orders, tools }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, tools: Arc<Tools>) -> Self {
+        let (state, orders) = (pipeline.state.clone(), pipeline.orders.clone());
+        Self { pipeline, state, orders, tools }
     }
 
-    /// Runs until the order is to stop.
-    pub(crate) fn run(self) {
+    /// Runs until the order is to stop, or there is nothing to do.
+    pub(crate) fn run(self, turn: Turn) {
         let mut failures = 0;
+        let mut turn = Some(turn);
+        // Who wakes goes on running, for all that others see.
+        let mut woken = false;
+        self.state.update(|status| woken = std::mem::take(&mut status.parked));
         loop {
             let order = self.orders.current();
             self.state.take_order(order.assignment.revision, order.assignment.starts);
             if order.stop {
                 return;
             }
-            if order.assignment.paused {
-                self.state.say(Phase::Paused, None);
-                self.orders.wait(order.number, None);
-                continue;
-            }
-            if let Some(held) = &order.assignment.held {
-                self.state.say(Phase::Paused, Some((held.code, held.message.clone())));
-                self.orders.wait(order.number, None);
+            if order.assignment.paused || order.assignment.held.is_some() {
+                let why = order.assignment.held.as_ref().map(|held| (held.code, held.message.clone()));
+                self.state.say(Phase::Paused, why);
+                if self.pipeline.rest(order.number) {
+                    return;
+                }
                 continue;
             }
             if self.state.tenant.memory.is_aside() {
                 let words = "this worker is short of memory, of which this tenant holds most; the pipeline goes on when there is room again";
                 self.state.say(Phase::Backoff, Some((Code::MemoryShort, words.to_owned())));
+                // Others need not wait for that.
+                turn = None;
                 self.orders.wait(order.number, Some(ASIDE_LOOK));
                 continue;
             }
             let started = Instant::now();
-            if failures == 0 {
+            if failures == 0 && !std::mem::take(&mut woken) {
                 self.state.say(Phase::Starting, None);
             }
-            let Err(error) = self.incarnate(&order) else {
-                failures = 0;
-                continue;
+            let error = match self.incarnate(&order, turn.take()) {
+                Ok(Left::Ordered) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(Left::Parked(ends)) => {
+                    if self.pipeline.park(order.number, ends) {
+                        return;
+                    }
+                    self.state.update(|status| status.parked = false);
+                    continue;
+                }
+                Err(error) => error,
             };
             if started.elapsed() > self.tools.config.backoff_max {
                 failures = 0;
             }
             tracing::warn!(tenant = %self.state.key.tenant, pipeline = %self.state.key.pipeline, %error, "pipeline stopped, to be started again");
-            self.failed(&order, &error, failures);
+            if self.failed(&order, &error, failures) {
+                return;
+            }
             failures += 1;
         }
     }
 
-    /// Says why, and waits.
-    fn failed(&self, order: &Order, error: &LogError, failures: u32) {
+    /// Says why, and waits. Whether the thread is to end, since only an order helps.
+    fn failed(&self, order: &Order, error: &LogError, failures: u32) -> bool {
         let why = (error.code, public_message(error));
         if matches!(error.code, Code::OffsetLost | Code::StateLost | Code::StateBroken) {
             self.state.say(Phase::Failed, Some(why));
-            self.orders.wait(order.number, None);
-            return;
+            return self.pipeline.rest(order.number);
         }
         self.state.say(Phase::Backoff, Some(why));
         let config = &self.tools.config;
         self.orders.wait(order.number, Some(backoff(config.backoff_min, config.backoff_max, failures)));
+        false
     }
 
-    /// One membership from start to end. `Ok` where a new order ended it.
-    fn incarnate(&self, order: &Order) -> Result<(), LogError> {
-        let mut live = self.join(&order.assignment)?;
+    /// One membership from start to end.
+    fn incarnate(&self, order: &Order, turn: Option<Turn>) -> Result<Left, LogError> {
+        let mut live = self.join(&order.assignment, turn)?;
         let result = loop {
             // Who is set aside lets go of all that is held; what is finished commits first.
             if self.orders.current().number != order.number || self.state.tenant.memory.is_aside() {
-                break Ok(());
+                break Ok(Left::Ordered);
             }
             if let Some(trouble) = live.incarnation.trouble() {
                 break Err(trouble);
@@ -159,12 +192,15 @@ impl SourceThread {
             if let Err(error) = self.step(&mut live) {
                 break Err(error);
             }
+            if let Some(ends) = self.nothing_to_do(&mut live) {
+                break Ok(Left::Parked(ends));
+            }
         };
-        self.leave(live, result.is_ok());
+        self.leave(live, &result);
         result
     }
 
-    fn join(&self, assignment: &Arc<PipelineAssignment>) -> Result<Live, LogError> {
+    fn join(&self, assignment: &Arc<PipelineAssignment>, turn: Option<Turn>) -> Result<Live, LogError> {
         let scope = TenantScope::assume(assignment.key.tenant.clone());
         let spec = &assignment.spec;
         let stages = self.tools.runtime.block_on(self.load(assignment))?;
@@ -212,6 +248,7 @@ impl SourceThread {
             log_away: false,
             _consumer: consumer,
             sinks: sinks.into_iter().map(|sink| Sink::start(sink, &self.state, &self.tools)).collect(),
+            quiet: Quiet::new(turn, self.pipeline.keep.swap(false, Ordering::AcqRel)),
         })
     }
 
@@ -397,6 +434,9 @@ impl SourceThread {
                 dead_since_pause: 0,
                 pauses: 0,
             };
+            if live.quiet.keeps() {
+                partition.keep_position();
+            }
             let task = self.tools.executor.spawn(&self.state.key.tenant, partition.serve(queue));
             live.partitions.insert(source, Owned { batches, task, position });
             let topic = &live.run.assignment.spec.inputs[usize::from(source.topic)].topic;
@@ -408,7 +448,8 @@ impl SourceThread {
         Ok(())
     }
 
-    fn batch(&self, live: &Live, mut fetched: Fetched) {
+    fn batch(&self, live: &mut Live, mut fetched: Fetched) {
+        live.quiet.broken();
         let Some(owned) = live.partitions.get(&fetched.source) else { return };
         fetched.batch = sift(fetched.batch, &self.state.key);
         let hold = self.state.hold(fetched.batch.bytes() as u64);
@@ -424,7 +465,8 @@ impl SourceThread {
             let panicked = |_| Err(LogError::new(Code::Internal, "asking for the ends of topics panicked"));
             self.ends_known(live, answer.unwrap_or_else(panicked));
         }
-        if live.looked_at.elapsed() < LOOK_EVERY {
+        if live.looked_at.elapsed() < if live.quiet.hurries(&self.tools.parking.gate) { LOOK_SOON } else { LOOK_EVERY }
+        {
             return;
         }
         live.looked_at = Instant::now();
@@ -459,20 +501,22 @@ impl SourceThread {
             status.lag = Some(lag);
             status.partitions = live.partitions.len() as u32;
         });
-        self.state.metrics.lag.set(lag);
+        self.state.metrics.lag(lag);
+        live.quiet.lag = Some(lag);
     }
 
     /// A pipeline with nothing to do would not notice by polling that its log is away.
     fn look_failed(&self, live: &mut Live, error: &LogError) {
         if error.code == Code::LogUnavailable {
             self.state.metrics.host_fault(error.code);
-            self.state.say(Phase::Backoff, Some((error.code, public_message(error))));
+            self.state.say(Phase::Backoff, Some(log_away()));
             live.log_away = true;
         }
     }
 
-    /// Ends a membership. `drain` lets batches that are already in lanes commit first.
-    fn leave(&self, mut live: Live, drain: bool) {
+    /// Ends a membership. One that ended well lets batches that are already in lanes commit first.
+    fn leave(&self, mut live: Live, ended: &Result<Left, LogError>) {
+        let drain = ended.is_ok();
         let mut fetched = Vec::new();
         for (_, owned) in live.partitions.drain() {
             fetched.push(owned.task);
@@ -494,9 +538,12 @@ impl SourceThread {
             live.sinks.iter().for_each(|sink| sink.finish(self.tools.config.drain_timeout));
         }
         live.sinks.into_iter().for_each(Sink::join);
-        self.state.metrics.lag.set(0);
+        self.state.metrics.lag(0);
         self.state.guest_memory(0);
-        self.state.update(|status| (status.lag, status.partitions) = (None, 0));
+        let parks = matches!(ended, Ok(Left::Parked(_)));
+        self.state.update(|status| {
+            (status.lag, status.partitions, status.parked) = (parks.then_some(0), 0, parks);
+        });
     }
 }
 
@@ -552,6 +599,12 @@ impl Live {
 /// Errors after which the reader is of no use.
 fn ends_reader(code: Code) -> bool {
     matches!(code, Code::TopicGone | Code::OffsetLost | Code::LogRefused | Code::LogCorrupt | Code::Fenced)
+}
+
+/// What is said of a log that does not answer.
+pub(super) fn log_away() -> (Code, String) {
+    let error = LogError::new(Code::LogUnavailable, "");
+    (error.code, public_message(&error))
 }
 
 /// What the tenant is told: the log's own words may hold physical names.

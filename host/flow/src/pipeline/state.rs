@@ -67,6 +67,8 @@ pub(crate) struct Status {
     /// Unknown until the ends of what is owned have been asked for.
     pub(crate) lag: Option<i64>,
     pub(crate) partitions: u32,
+    /// It runs, and waits without a thread for something to do.
+    pub(crate) parked: bool,
 }
 
 impl PipelineState {
@@ -86,6 +88,7 @@ impl PipelineState {
             initialised: BTreeMap::new(),
             lag: None,
             partitions: 0,
+            parked: false,
         };
         Self {
             key,
@@ -129,6 +132,7 @@ impl PipelineState {
             starts: status.starts,
             revision: status.revision,
             phase: status.phase,
+            parked: status.parked,
             code: status.code,
             message: status.message,
             lag: status.lag,
@@ -137,7 +141,8 @@ impl PipelineState {
             state_bytes: self.state_bytes.load(Ordering::Acquire),
             memory_bytes: self.buffered() + self.guest_memory.load(Ordering::Relaxed),
             stages: self.stages.lock().iter().map(|(name, count)| (name.clone(), *count.lock())).collect(),
-            slowed: self.waits.slowed(status.partitions, &self.tenant.limits()),
+            // Who is at rest waits for nothing, and its last report stands for long.
+            slowed: (!status.parked).then(|| self.waits.slowed(status.partitions, &self.tenant.limits())).flatten(),
             initialised: status.initialised,
             uses: self.uses.report(),
         }
@@ -182,26 +187,26 @@ impl PipelineState {
     /// A partition's state is of another size.
     pub(crate) fn state_bytes(&self, before: u64, after: u64) {
         self.state_bytes.fetch_add(after.wrapping_sub(before), Ordering::AcqRel);
-        self.metrics.state.add(after as i64 - before as i64);
+        self.metrics.state(after as i64 - before as i64);
     }
 
     /// Idle instances have this much linear memory.
     pub(crate) fn guest_memory(&self, bytes: u64) {
         self.guest_memory.store(bytes, Ordering::Relaxed);
-        self.metrics.guest_memory.set(bytes as i64);
+        self.metrics.guest_memory(bytes);
     }
 
     /// Counts bytes as held until the value is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Hold {
         self.buffered.fetch_add(bytes, Ordering::AcqRel);
         self.tenant.memory.hold(bytes);
-        self.metrics.buffered.add(bytes as i64);
+        self.metrics.buffered(bytes as i64);
         Hold { pipeline: self.clone(), bytes }
     }
 
     fn release(&self, bytes: u64) {
         self.buffered.fetch_sub(bytes, Ordering::AcqRel);
-        self.metrics.buffered.sub(bytes as i64);
+        self.metrics.buffered(-(bytes as i64));
         self.room.1.notify_all();
         self.tenant.memory.release(bytes);
     }
@@ -234,6 +239,16 @@ impl PipelineState {
     pub(crate) fn may_fetch(&self, limit: u64) -> bool {
         let held = self.buffered();
         held == 0 || (held < limit && !self.tenant.memory.is_full())
+    }
+
+    /// Whether nothing of it is on its way: no batch is held, none waits in a lane.
+    pub(crate) fn is_still(&self) -> bool {
+        self.buffered() == 0 && self.in_lanes.load(Ordering::Acquire) == 0
+    }
+
+    /// Bytes of state in the partitions that this worker owns.
+    pub(crate) fn held_state(&self) -> u64 {
+        self.state_bytes.load(Ordering::Acquire)
     }
 
     /// Waits until less than `limit` is held, or the time is over.

@@ -251,8 +251,10 @@ impl Tenants {
         self.0.lock().iter().map(|(name, tenant)| (name.clone(), tenant.clone())).collect()
     }
 
-    /// What each uses.
+    /// What each uses; who uses nothing is not in it.
     pub(crate) fn used(&self) -> BTreeMap<TenantId, TenantUse> {
-        self.0.lock().iter().map(|(name, tenant)| (name.clone(), tenant.used())).collect()
+        let tenants = self.0.lock();
+        let used = tenants.iter().map(|(name, tenant)| (name, tenant.used()));
+        used.filter(|(_, used)| *used != TenantUse::default()).map(|(name, used)| (name.clone(), used)).collect()
     }
 }

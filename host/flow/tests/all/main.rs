@@ -11,6 +11,7 @@ mod faults;
 mod life;
 mod metrics;
 mod neighbours;
+mod parking;
 mod pressure;
 mod records;
 mod retries;

@@ -128,6 +128,8 @@ pub(crate) fn config() -> FlowConfig {
         backoff_min: Duration::from_millis(10),
         backoff_max: Duration::from_millis(200),
         trim_every: Duration::from_millis(20),
+        // Only where a test is about it.
+        park_after: Duration::ZERO,
         ..FlowConfig::default()
     }
 }
