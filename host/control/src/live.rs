@@ -29,6 +29,28 @@ struct Heard {
     pipelines: HashMap<PipelineKey, PipelineReport>,
     samples: Samples,
     tenants: BTreeMap<TenantId, TenantUse>,
+    owned: Owned,
+}
+
+/// Partitions that a worker owns of each tenant's pipelines; who has none is not in it. Kept, since most of what workers run may be parked.
+#[derive(Debug, Default)]
+struct Owned(BTreeMap<TenantId, u64>);
+
+impl Owned {
+    fn add(&mut self, tenant: &TenantId, partitions: u32) {
+        if partitions > 0 {
+            *self.0.entry(tenant.clone()).or_default() += u64::from(partitions);
+        }
+    }
+
+    fn take(&mut self, tenant: &TenantId, partitions: u32) {
+        if let Some(owned) = self.0.get_mut(tenant) {
+            *owned -= u64::from(partitions);
+            if *owned == 0 {
+                self.0.remove(tenant);
+            }
+        }
+    }
 }
 
 /// What a pipeline does at the moment, over all workers that run it.
@@ -47,9 +69,11 @@ pub(crate) struct Going {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fares {
-    /// The phase that needs most attention; `null` where no worker has reported lately.
+    /// The phase that needs most attention; `null` where no worker has reported lately. A parked pipeline is running.
     #[schema(value_type = Option<String>)]
     pub(crate) phase: Option<Phase>,
+    /// Every worker has found nothing to do for a while and has let go of consumers and instances, until the next record.
+    pub(crate) parked: bool,
     #[schema(value_type = Option<String>)]
     pub(crate) code: Option<Code>,
     pub(crate) message: Option<String>,
@@ -94,16 +118,31 @@ impl Live {
     }
 
     fn hear_at(&self, at: Instant, report: WorkerReport) {
-        let pipelines: HashMap<_, _> =
-            report.pipelines.into_iter().map(|pipeline| (pipeline.key.clone(), pipeline)).collect();
         let mut workers = self.workers.lock();
         let before = workers.remove(&report.worker).filter(|heard| heard.boot == report.boot);
-        let mut samples = before.map_or_else(|| Samples::new(at, &pipelines), |heard| heard.samples);
+        let (mut pipelines, samples, mut owned) = match before {
+            Some(heard) if report.partial => (heard.pipelines, Some(heard.samples), heard.owned),
+            Some(heard) => (HashMap::new(), Some(heard.samples), Owned::default()),
+            None => (HashMap::new(), None, Owned::default()),
+        };
+        for now in report.pipelines {
+            owned.add(&now.key.tenant, now.partitions);
+            if let Some(then) = pipelines.insert(now.key.clone(), now) {
+                owned.take(&then.key.tenant, then.partitions);
+            }
+        }
+        let mut samples = samples.unwrap_or_else(|| Samples::new(at, &pipelines));
         samples.take(at, &pipelines);
         workers.retain(|_, heard| at.duration_since(heard.at) < self.fresh);
         let WorkerReport { boot, generation, settled, tenants, .. } = report;
-        let heard = Heard { at, boot, generation, settled, pipelines, samples, tenants };
+        let heard = Heard { at, boot, generation, settled, pipelines, samples, tenants, owned };
         workers.insert(report.worker, heard);
+    }
+
+    /// Whether what a partial report leaves out is known.
+    pub(crate) fn knows(&self, report: &WorkerReport) -> bool {
+        let workers = self.workers.lock();
+        !report.partial || workers.get(&report.worker).is_some_and(|heard| heard.boot == report.boot)
     }
 
     /// Whether a worker that has reported lately does not know this generation yet.
@@ -210,12 +249,16 @@ impl Live {
     /// tenant's pipelines. Tenants that run on this worker alone are not in it.
     pub(crate) fn shares(&self, worker: &str) -> BTreeMap<TenantId, u32> {
         let workers = self.workers.lock();
+        let fresh = || workers.iter().filter(|(_, heard)| heard.at.elapsed() < self.fresh);
+        if fresh().all(|(slot, _)| slot == worker) {
+            return BTreeMap::new();
+        }
         let mut owned: BTreeMap<&TenantId, (u64, u64)> = BTreeMap::new();
-        for (slot, heard) in workers.iter().filter(|(_, heard)| heard.at.elapsed() < self.fresh) {
-            for report in heard.pipelines.values() {
-                let (here, all) = owned.entry(&report.key.tenant).or_default();
-                *all += u64::from(report.partitions);
-                *here += if slot == worker { u64::from(report.partitions) } else { 0 };
+        for (slot, heard) in fresh() {
+            for (tenant, partitions) in &heard.owned.0 {
+                let (here, all) = owned.entry(tenant).or_default();
+                *all += partitions;
+                *here += if slot == worker { *partitions } else { 0 };
             }
         }
         let shared = owned.into_iter().filter(|(_, (here, all))| here < all);
@@ -238,9 +281,10 @@ impl Live {
             .filter(|(_, report)| report.revision >= first_revision)
             .collect();
         let worst = reports.iter().map(|(_, report)| report).max_by_key(|report| gravity(report.phase));
-        let owners = || reports.iter().filter(|(_, report)| report.partitions > 0);
+        let owners = || reports.iter().filter(|(_, report)| report.partitions > 0 || report.parked);
         Fares {
             phase: worst.map(|report| report.phase),
+            parked: !reports.is_empty() && reports.iter().all(|(_, report)| report.parked),
             code: worst.and_then(|report| report.code),
             message: match worst {
                 Some(report) => report.message.clone(),

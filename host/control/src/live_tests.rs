@@ -18,6 +18,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         starts: 0,
         revision: 2,
         phase,
+        parked: false,
         code: None,
         message: None,
         lag: Some(lag),
@@ -35,6 +36,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         boot: "1".into(),
         generation: 1,
         settled: 1,
+        partial: false,
         tenants: Default::default(),
         pipelines: vec![pipeline],
     }
@@ -97,4 +99,32 @@ fn the_lag_is_unknown_until_all_that_own_partitions_know_it() {
     live.hear_at(at, report("a", Phase::Running, 5, 1));
     live.hear_at(at, new);
     assert_eq!(live.fares_at(at, &key("p"), 1).lag, None);
+}
+
+/// A pipeline at rest is spoken of once, and then no more.
+#[test]
+fn what_a_partial_report_leaves_out_is_as_it_was() {
+    let live = Live::new(Duration::from_secs(10));
+    let mut parked = report("a", Phase::Running, 0, 0);
+    parked.pipelines[0].parked = true;
+    let mut partial = report("a", Phase::Running, 0, 0);
+    (partial.partial, partial.pipelines) = (true, Vec::new());
+    assert!(!live.knows(&partial), "nothing was said before");
+    live.hear(parked);
+    assert!(live.knows(&partial));
+    live.hear(partial.clone());
+    let fares = live.fares(&key("p"), 1);
+    assert_eq!((fares.phase, fares.parked, fares.lag), (Some(Phase::Running), true, Some(0)));
+    // Another worker has all of the partitions, and a part of none is no part.
+    live.hear(report("b", Phase::Running, 3, 4));
+    let fares = live.fares(&key("p"), 1);
+    assert_eq!((fares.parked, fares.lag, fares.partitions), (false, Some(3), 4));
+    assert_eq!(live.shares("a").into_values().collect::<Vec<_>>(), [1]);
+    let mut woken = report("a", Phase::Running, 3, 4);
+    woken.partial = true;
+    live.hear(woken);
+    assert_eq!(live.shares("a").into_values().collect::<Vec<_>>(), [500]);
+    partial.partial = false;
+    live.hear(partial);
+    assert_eq!(live.shares("b").into_values().collect::<Vec<_>>(), [], "it is gone from the first");
 }

@@ -51,6 +51,9 @@ impl News {
             let told = tell(now, now_ms, pipeline, told, &mut lines);
             boot.pipelines.insert(pipeline.key.clone(), told);
         }
+        if report.partial {
+            boot.pipelines.extend(before);
+        }
         lines
     }
 }
@@ -102,6 +105,7 @@ mod tests {
             boot: boot.into(),
             generation: 1,
             settled: 1,
+            partial: false,
             tenants: Default::default(),
             pipelines: vec![report],
         }

@@ -273,6 +273,8 @@ impl Reporting {
     async fn run(self, client: Client, stop: CancellationToken) {
         let mut every = tokio::time::interval(REPORT_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The generation of the last report that control took: what went since is told by its absence from a complete one.
+        let mut told = None;
         loop {
             let last = tokio::select! {
                 () = stop.cancelled() => true,
@@ -280,14 +282,21 @@ impl Reporting {
             };
             let asked = self.flow.clone();
             let settled = self.settled.load(Ordering::Acquire);
-            let Ok((generation, pipelines)) = tokio::task::spawn_blocking(move || asked.report()).await else { return };
+            let asked = tokio::task::spawn_blocking(move || asked.news(told));
+            let Ok((generation, pipelines, partial)) = asked.await else { return };
             let (worker, boot) = (self.slot.clone(), self.boot.clone());
             let tenants = self.flow.used();
-            let report = WorkerReport { worker, boot, generation, settled, pipelines, tenants };
+            let report = WorkerReport { worker, boot, generation, settled, pipelines, partial, tenants };
             match client.report(&report).await {
                 // While control is away, the shares stay as they were.
-                Ok(answer) => self.flow.share(&answer.shares),
-                Err(error) => tracing::debug!(error = format!("{error:#}"), "control did not take a report"),
+                Ok(answer) => {
+                    self.flow.share(&answer.shares);
+                    told = (!answer.complete).then_some(generation);
+                }
+                Err(error) => {
+                    told = None;
+                    tracing::debug!(error = format!("{error:#}"), "control did not take a report");
+                }
             }
             if last {
                 return;

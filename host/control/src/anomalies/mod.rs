@@ -33,6 +33,8 @@ use watch::{Change, Watch};
 const WINDOW_MS: i64 = 60_000;
 /// A pipeline that no worker has spoken of for so long is forgotten, and a worker that has not spoken of a pipeline no longer counts for it.
 const SILENT_MS: i64 = 10 * WINDOW_MS;
+/// The same of one that the worker said is parked: it says nothing more before it wakes.
+const SILENT_PARKED_MS: i64 = 24 * 60 * WINDOW_MS;
 /// Pipelines that are watched; what comes after them is not.
 const PIPELINES_MAX: usize = 10_000;
 
@@ -63,6 +65,13 @@ struct Heard {
     at_ms: i64,
     totals: Totals,
     lag: Option<i64>,
+    parked: bool,
+}
+
+impl Heard {
+    fn counts(&self, now_ms: i64) -> bool {
+        now_ms - self.at_ms < if self.parked { SILENT_PARKED_MS } else { SILENT_MS }
+    }
 }
 
 /// Something that is unusual now.
@@ -115,7 +124,7 @@ impl Anomalies {
     /// Forgets what no worker speaks of any more.
     fn sweep(&self, pipelines: &mut HashMap<PipelineKey, Watched>, now_ms: i64) {
         pipelines.retain(|key, watched| {
-            let heard = watched.workers.values().any(|heard| now_ms - heard.at_ms < SILENT_MS);
+            let heard = watched.workers.values().any(|heard| heard.counts(now_ms));
             if !heard {
                 self.series.forget(key);
             }
@@ -173,7 +182,8 @@ impl Watched {
     }
 
     fn add(&mut self, worker: &str, boot: &str, said: &PipelineReport, now_ms: i64) {
-        let heard = Heard { boot: boot.to_owned(), at_ms: now_ms, totals: said.totals, lag: said.lag };
+        let (boot_now, parked) = (boot.to_owned(), said.parked);
+        let heard = Heard { boot: boot_now, at_ms: now_ms, totals: said.totals, lag: said.lag, parked };
         let before = self.workers.insert(worker.to_owned(), heard);
         // What a worker had done when it was first heard of was before this window.
         let Some(before) = before else { return };
@@ -187,7 +197,7 @@ impl Watched {
     /// Ends the window.
     fn close(&mut self, now_ms: i64) -> Vec<(Signal, Change)> {
         self.opened_ms = now_ms;
-        self.workers.retain(|_, heard| now_ms - heard.at_ms < SILENT_MS);
+        self.workers.retain(|_, heard| heard.counts(now_ms));
         let fresh = self.workers.values().filter(|heard| now_ms - heard.at_ms < WINDOW_MS);
         let lag = fresh.filter_map(|heard| heard.lag).reduce(i64::saturating_add);
         let mut changes = Vec::new();

@@ -186,6 +186,7 @@ impl Simulated {
             starts: 0,
             revision: self.revision,
             phase: Phase::Running,
+            parked: false,
             code: None,
             message: None,
             lag: Some(self.waiting as i64),
@@ -240,6 +241,7 @@ fn day(seed: u64) -> Found {
                 boot,
                 generation: 1,
                 settled: 1,
+                partial: false,
                 pipelines: vec![pipeline.report(at)],
                 tenants: BTreeMap::new(),
             };
@@ -306,8 +308,15 @@ fn said(anomalies: &Anomalies, worker: &str, boot: &str, minute: i64, fuel: u64,
     let mut pipeline = Simulated::new(&mut Dice(1)).report(1);
     pipeline.totals = Totals { records_in: records, records_out: records, fuel, ..Totals::default() };
     let (worker, boot) = (worker.to_owned(), boot.to_owned());
-    let report =
-        WorkerReport { worker, boot, generation: 1, settled: 1, pipelines: vec![pipeline], tenants: BTreeMap::new() };
+    let report = WorkerReport {
+        worker,
+        boot,
+        generation: 1,
+        settled: 1,
+        pipelines: vec![pipeline],
+        partial: false,
+        tenants: BTreeMap::new(),
+    };
     anomalies.hear(&report, minute * WINDOW_MS)
 }
 
@@ -339,6 +348,7 @@ fn two_workers_are_one_pipeline_and_a_worker_that_starts_anew_is_no_news() {
         boot: "1".into(),
         generation: 1,
         settled: 1,
+        partial: false,
         pipelines: Vec::new(),
         tenants: BTreeMap::new(),
     };

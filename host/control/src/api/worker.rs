@@ -113,6 +113,8 @@ pub(super) async fn report(
     if report.boot.is_empty() || report.boot.len() > BOOT_BYTES_MAX {
         return Err(Problem::bad_request(format!("`boot` has 1 to {BOOT_BYTES_MAX} bytes")));
     }
+    // Control has begun anew since: what there is to merge comes with the next.
+    let complete = !app.live().knows(&report);
     let reporter = Reporter { worker: &report.worker, boot: &report.boot };
     let away = permit.store().merge_report(permit.reach(), reporter, &app.live().changed(&report)).await?;
     let mut news = app.inner.news.of(&report, now_ms());
@@ -121,12 +123,13 @@ pub(super) async fn report(
     // As if nothing had been said of them, so that the worker's next report is merged.
     report.pipelines.retain(|pipeline| !away.contains(&pipeline.key.tenant));
     let worker = report.worker.clone();
+    let complete = complete || !away.is_empty();
     app.live().hear(report);
     let shares = app.live().shares(&worker);
-    if shares.is_empty() {
+    if shares.is_empty() && !complete {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(Json(ReportAnswer { shares }).into_response())
+    Ok(Json(ReportAnswer { shares, complete }).into_response())
 }
 
 #[derive(Deserialize)]

@@ -89,6 +89,7 @@ impl Fixture {
             starts: 0,
             revision: 1,
             phase: Phase::Running,
+            parked: false,
             code: None,
             message: None,
             lag: Some(0),
