@@ -176,6 +176,13 @@ pub(crate) struct WorkerArguments {
     /// the memory that this process may use
     #[arg(long, env = "BULKHEAD_MEMORY_BYTES_MAX")]
     pub(crate) memory_bytes_max: Option<u64>,
+    /// Seconds without a record after which a pipeline parks: it gives up its consumer and its instances until there is one; 0 for never
+    #[arg(long, default_value_t = 10, env = "BULKHEAD_PARK_AFTER_SECONDS")]
+    pub(crate) park_after_seconds: u64,
+    /// Seconds after which the positions of a parked pipeline are committed again; less than the brokers' offsets.retention.minutes,
+    /// after which Kafka forgets those of a group that nobody uses; 0 for never
+    #[arg(long, default_value_t = 24 * 60 * 60, env = "BULKHEAD_KEEP_POSITIONS_SECONDS")]
+    pub(crate) keep_positions_seconds: u64,
     /// Bytes of all instances' scratch files together, each counted with its limit; an instance that finds none left waits
     #[arg(long, default_value_t = bulkhead_core::limits::SCRATCH_WORKER_BYTES, env = "BULKHEAD_SCRATCH_BYTES_MAX")]
     pub(crate) scratch_bytes_max: u64,

@@ -126,5 +126,5 @@ fn what_a_partial_report_leaves_out_is_as_it_was() {
     assert_eq!(live.shares("a").into_values().collect::<Vec<_>>(), [500]);
     partial.partial = false;
     live.hear(partial);
-    assert_eq!(live.shares("b").into_values().collect::<Vec<_>>(), [], "it is gone from the first");
+    assert!(live.shares("b").is_empty(), "it is gone from the first");
 }

@@ -138,7 +138,7 @@ pub(crate) fn red(text: &str) -> String {
 fn phase(phase: &str) -> String {
     let text = printable(phase);
     match phase {
-        "running" => painted(GREEN, &text),
+        "running" | "running (parked)" => painted(GREEN, &text),
         "failed" | "backoff" => painted(RED, &text),
         _ => painted(YELLOW, &text),
     }

@@ -79,6 +79,8 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
             token_file: None,
             executor_threads: None,
             memory_bytes_max: None,
+            park_after_seconds: 0,
+            keep_positions_seconds: 0,
             scratch_bytes_max: bulkhead_core::limits::SCRATCH_WORKER_BYTES,
         },
     }

@@ -78,8 +78,12 @@ impl Worker {
         vault: Arc<Vault>,
     ) -> anyhow::Result<Self> {
         let scope = WorkerScope::new(&arguments.worker_slot).context("reading the worker's slot")?;
-        let mut config =
-            FlowConfig { state_folder: Some(data_dir.join("state").join(scope.slot())), ..FlowConfig::default() };
+        let mut config = FlowConfig {
+            state_folder: Some(data_dir.join("state").join(scope.slot())),
+            park_after: Duration::from_secs(arguments.park_after_seconds),
+            keep_positions_every: Duration::from_secs(arguments.keep_positions_seconds),
+            ..FlowConfig::default()
+        };
         if let Some(threads) = arguments.executor_threads {
             config.executor_threads = threads.max(1);
         }

@@ -8,6 +8,7 @@ mod bucketed;
 mod buckets;
 mod exactly_once;
 mod faults;
+mod idle;
 mod life;
 mod metrics;
 mod neighbours;

@@ -17,6 +17,9 @@ use anyhow::{Context, Result, bail};
 /// Records of the bill's benchmark where nobody says how many: some minute of work on each log.
 const BILL_RECORDS: &str = "3000";
 
+/// Tenants of the benchmark of idle ones where nobody says how many.
+const IDLE_TENANTS: &str = "10000";
+
 /// Runs the benchmark that the first argument names.
 ///
 /// # Errors
@@ -79,11 +82,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             test(setup::Needs::Everything, "usage::", &[("BULKHEAD_BILL_RECORDS", records)])
         }
         ["erasure"] => test(setup::Needs::Building, "erasure", &[("BULKHEAD_ERASURE_TENANTS", "50")]),
+        ["idle", more @ ..] => {
+            setup::run(setup::Needs::Building)?;
+            // In one process with the test, and so as optimised as that is; what it measures is mostly memory and waiting.
+            let tenants = more.first().copied().unwrap_or(IDLE_TENANTS);
+            let test = ["test", "--workspace", "--test", "all", "--", "idle::", "--nocapture"];
+            cargo(test).env("BULKHEAD_IDLE_TENANTS", tenants).run()
+        }
         ["limits"] => test(setup::Needs::Building, "limits::a_tenant", &[("BULKHEAD_LIMITS_PROBES", "200")]),
         _ => {
             bail!(
-                "name a benchmark: abi, anomalies, bill, corpus, delays, erasure, fire, isolation, lane, limits, peers, state \
-                 or storm"
+                "name a benchmark: abi, anomalies, bill, corpus, delays, erasure, fire, idle, isolation, lane, limits, peers, \
+                 state or storm"
             )
         }
     }

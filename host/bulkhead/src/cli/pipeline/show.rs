@@ -30,6 +30,7 @@ pub(super) fn row(pipeline: &Value) -> Vec<String> {
 
 fn phase(pipeline: &Value) -> String {
     match pipeline["status"]["phase"].as_str() {
+        Some(phase) if pipeline["status"]["parked"] == true => format!("{phase} (parked)"),
         Some(phase) => phase.to_owned(),
         None if pipeline["paused"] == true => "paused".to_owned(),
         None => "unknown".to_owned(),
