@@ -133,6 +133,7 @@ impl Pipeline {
             return Err(turn);
         }
         self.state.metrics.show();
+        self.tools.tenants.wake(&self.state.key.tenant);
         let source = source::SourceThread::new(self.clone(), self.tools.clone());
         let name = format!("source-{}", self.state.key.pipeline);
         let thread = std::thread::Builder::new().name(name).spawn(move || source.run(turn));
@@ -179,10 +180,11 @@ impl Pipeline {
     /// Waits for the end that [`Pipeline::stop`] began.
     pub(crate) fn join(&self) {
         let body = std::mem::replace(&mut *self.body.lock(), Body::Ended);
-        if let Body::Running(thread) = body
-            && thread.join().is_err()
-        {
-            tracing::error!(pipeline = %self.state.key.pipeline, "a source thread panicked");
+        if let Body::Running(thread) = body {
+            if thread.join().is_err() {
+                tracing::error!(pipeline = %self.state.key.pipeline, "a source thread panicked");
+            }
+            self.tools.tenants.rest(&self.state.key.tenant);
         }
         self.state.metrics.hide();
     }
@@ -207,6 +209,7 @@ impl Pipeline {
             return false;
         }
         *body = to;
+        self.tools.tenants.rest(&self.state.key.tenant);
         self.told.store(false, Ordering::Release);
         self.at_rest.store(true, Ordering::Release);
         settled();

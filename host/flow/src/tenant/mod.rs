@@ -22,6 +22,7 @@ use bulkhead_core::tenant_limits::WorkerLimits;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often one who waits looks whether the rate was changed, and says that it waits.
@@ -90,6 +91,8 @@ pub(crate) struct Tenant {
     state: Mutex<State>,
     pub(crate) room: Arc<Room>,
     pub(crate) memory: Arc<Memory>,
+    /// Pipelines that have a thread.
+    awake: AtomicU32,
 }
 
 struct State {
@@ -122,7 +125,7 @@ impl Tenant {
             since: now,
             per_second: nothing,
         };
-        Self { state: Mutex::new(state), room, memory }
+        Self { state: Mutex::new(state), room, memory, awake: AtomicU32::new(0) }
     }
 
     pub(crate) fn limits(&self) -> WorkerLimits {
@@ -214,47 +217,82 @@ fn rate_of(rate: Rate, limits: &WorkerLimits, share: u32) -> (f64, f64) {
     (rate, rate * limits.burst_seconds as f64)
 }
 
-/// Every tenant with pipelines here.
+/// Every tenant with pipelines here. What is done again and again is done for those alone that have one awake.
 #[derive(Default)]
-pub(crate) struct Tenants(Mutex<BTreeMap<TenantId, Arc<Tenant>>>);
+pub(crate) struct Tenants(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    awake: BTreeMap<TenantId, Arc<Tenant>>,
+    /// All of their pipelines are parked or paused.
+    resting: BTreeMap<TenantId, Arc<Tenant>>,
+}
 
 impl Tenants {
     /// Takes over what an assignment says. Tenants that it does not name are forgotten once nothing runs of them; one that comes back before
     /// that owes what it owed.
     pub(crate) fn assign(&self, limits: &BTreeMap<TenantId, WorkerLimits>) {
-        let mut tenants = self.0.lock();
-        tenants.retain(|name, tenant| limits.contains_key(name) || Arc::strong_count(tenant) > 1);
+        let mut all = self.0.lock();
+        let stays =
+            |name: &TenantId, tenant: &mut Arc<Tenant>| limits.contains_key(name) || Arc::strong_count(tenant) > 1;
+        all.awake.retain(stays);
+        all.resting.retain(stays);
         for (name, limits) in limits {
-            match tenants.get(name) {
+            match all.awake.get(name).or_else(|| all.resting.get(name)) {
                 Some(tenant) => tenant.set_limits(*limits),
-                None => drop(tenants.insert(name.clone(), Arc::new(Tenant::new(*limits, Instant::now())))),
+                None => drop(all.awake.insert(name.clone(), Arc::new(Tenant::new(*limits, Instant::now())))),
             }
         }
     }
 
     /// Takes over which part of their rates this worker may use; all of those that are not named.
     pub(crate) fn share(&self, shares: &BTreeMap<TenantId, u32>) {
-        for (name, tenant) in &*self.0.lock() {
+        for (name, tenant) in &self.0.lock().awake {
             tenant.set_share(shares.get(name).copied().unwrap_or(1_000));
         }
     }
 
     /// A tenant; of one that no assignment speaks of, with the limits of whoever was given no other.
     pub(crate) fn get(&self, name: &TenantId) -> Arc<Tenant> {
-        let mut tenants = self.0.lock();
+        let mut all = self.0.lock();
+        if let Some(tenant) = all.resting.get(name) {
+            return tenant.clone();
+        }
         let new = || Arc::new(Tenant::new(WorkerLimits::default(), Instant::now()));
-        tenants.entry(name.clone()).or_insert_with(new).clone()
+        all.awake.entry(name.clone()).or_insert_with(new).clone()
     }
 
-    /// Each of them.
+    /// A pipeline of this tenant is awake from now on.
+    pub(crate) fn wake(&self, name: &TenantId) {
+        let mut all = self.0.lock();
+        if let Some(tenant) = all.resting.remove(name) {
+            all.awake.insert(name.clone(), tenant);
+        }
+        if let Some(tenant) = all.awake.get(name) {
+            tenant.awake.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// One of them no longer is. A tenant that is set aside is still to be called back.
+    pub(crate) fn rest(&self, name: &TenantId) {
+        let mut all = self.0.lock();
+        let Some(tenant) = all.awake.get(name) else { return };
+        let last = tenant.awake.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last
+            && !tenant.memory.is_aside()
+            && let Some((name, tenant)) = all.awake.remove_entry(name)
+        {
+            all.resting.insert(name, tenant);
+        }
+    }
+
+    /// Each that has something awake.
     fn all(&self) -> Vec<(TenantId, Arc<Tenant>)> {
-        self.0.lock().iter().map(|(name, tenant)| (name.clone(), tenant.clone())).collect()
+        self.0.lock().awake.iter().map(|(name, tenant)| (name.clone(), tenant.clone())).collect()
     }
 
-    /// What each uses; who uses nothing is not in it.
+    /// What each uses that has something awake.
     pub(crate) fn used(&self) -> BTreeMap<TenantId, TenantUse> {
-        let tenants = self.0.lock();
-        let used = tenants.iter().map(|(name, tenant)| (name, tenant.used()));
-        used.filter(|(_, used)| *used != TenantUse::default()).map(|(name, used)| (name.clone(), used)).collect()
+        self.0.lock().awake.iter().map(|(name, tenant)| (name.clone(), tenant.used())).collect()
     }
 }
