@@ -96,6 +96,8 @@ pub struct Tenant {
 pub struct Status {
     /// `starting`, `running`, `paused`, `backoff` or `failed`; none where no worker has reported lately.
     pub phase: Option<String>,
+    /// Every worker has found nothing to do, and waits for a record without a consumer.
+    pub parked: bool,
     /// Why it does not run, where it does not.
     pub code: Option<String>,
     /// The same in words.

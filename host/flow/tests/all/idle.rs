@@ -34,7 +34,9 @@ impl Used {
 
 /// Lets the worker be, as the host does, and says which part of a core that takes.
 fn rest(worker: &Worker, long: Duration) -> f64 {
-    let (mut known, before, started) = (None, Used::now(), Instant::now());
+    // The first is of everything, as at a start.
+    let mut known = Some(worker.flow.news(None).0);
+    let (before, started) = (Used::now(), Instant::now());
     let mut looks = 0;
     while started.elapsed() < long {
         let (generation, _, _) = worker.flow.news(known);

@@ -28,6 +28,7 @@ mod limits;
 mod local;
 mod manifests;
 mod neighbour;
+mod parked;
 mod private;
 mod restarts;
 mod scenes;

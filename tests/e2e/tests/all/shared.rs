@@ -104,7 +104,8 @@ impl Guests for Tenant {
     }
 
     fn wait_running(&self, name: &str) -> Result<Status> {
-        let running = |status: &Status| status.phase.as_deref() == Some("running") && status.partitions > 0;
+        let running =
+            |status: &Status| status.phase.as_deref() == Some("running") && (status.partitions > 0 || status.parked);
         self.wait_status(name, "the pipeline to run", running)
     }
 }
