@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::ManifestError;
-use bulkhead_core::tenant_limits::{LimitError, TenantLimit};
+use bulkhead_core::tenant_limits::{LimitError, TenantLimit, Unit};
 use bulkhead_core::time::format_rfc3339_ms;
 use serde::Serialize;
 use serde_json::Value;
@@ -87,23 +87,39 @@ impl Problem {
 
     /// A tenant does more in a time than this limit allows; after `wait` there is room again.
     pub(crate) fn at_rate(name: &str, used: u64, allowed: u64, wait: Duration) -> Self {
-        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
-        let frees_ms = now_ms().saturating_add_unsigned(seconds.saturating_mul(1_000));
-        let todo = format!("try again in {seconds} s, and send less in a time");
-        let problem = Self::beyond(Code::RateReached, name, used, allowed, &todo);
-        let problem = problem.with_member("freesAt", format_rfc3339_ms(frees_ms));
-        Self { retry_after_s: Some(seconds), ..problem }
+        let todo = format!("try again in {} s, and send less in a time", whole_seconds(wait));
+        Self::beyond(Code::RateReached, name, used, allowed, &todo).after(wait)
+    }
+
+    /// The same with when it is worth trying again: `retryAfterMs` exactly, `freesAt` as a time, and the header in whole seconds.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        // Not before: what is left of a millisecond would be refused once more.
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let problem = self
+            .with_member("retryAfterMs", wait_ms)
+            .with_member("freesAt", format_rfc3339_ms(now_ms().saturating_add_unsigned(wait_ms)));
+        Self { retry_after_s: Some(whole_seconds(wait)), ..problem }
     }
 
     fn beyond(code: Code, name: &str, used: u64, allowed: u64, todo: &str) -> Self {
         let Ok(limit) = TenantLimit::find(name) else {
             return Self::internal(format!("there is no limit `{name}`"));
         };
-        Self::new(code, limit.reached(used, allowed, todo))
-            .with_member("limit", limit.name)
+        Self::new(code, limit.reached(used, allowed, todo)).with_figures(limit.name, used, allowed, limit.unit)
+    }
+
+    /// A tenant has so many of what one process serves at a time, and may begin another when one ends.
+    pub(crate) fn at_places(name: &'static str, max: usize, detail: String) -> Self {
+        let max = u64::try_from(max).unwrap_or(u64::MAX);
+        Self::new(Code::TooManyStreams, detail).with_figures(name, max, max, Unit::Count)
+    }
+
+    /// The same with what every answer at a limit has, for programs.
+    pub(crate) fn with_figures(self, limit: &'static str, used: u64, allowed: u64, unit: Unit) -> Self {
+        self.with_member("limit", limit)
             .with_member("used", used)
             .with_member("allowed", allowed)
-            .with_member("unit", limit.unit.as_str())
+            .with_member("unit", unit.as_str())
     }
 
     /// A limit was named that is none, or a value that it cannot have.
@@ -197,6 +213,11 @@ pub(crate) struct Details<'a> {
     errors: &'a [ManifestError],
     #[serde(flatten)]
     members: BTreeMap<&'static str, Value>,
+}
+
+/// Seconds, rounded up, at least one: what the header `Retry-After` can say.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 /// An empty response that carries the problem to the outermost layer.

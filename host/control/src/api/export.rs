@@ -80,7 +80,7 @@ pub(super) async fn export(
     let max = app.config().streams_per_tenant_max;
     let Some(place) = app.inner.streams.enter(permit.scope().tenant(), max) else {
         let detail = format!("this tenant has {max} streams open; close one that nobody reads");
-        return Err(Problem::new(Code::TooManyStreams, detail));
+        return Err(Problem::at_places("streams", max, detail));
     };
     // One chunk waits while another is sent; then the export waits for its client.
     let (chunks, taken) = mpsc::channel(1);

@@ -39,6 +39,7 @@ mod stages;
 mod tags;
 mod tenants;
 mod tokens;
+mod too_often;
 mod top;
 mod topics;
 mod upload;

@@ -5,6 +5,7 @@
 //! Must never: describe a route that is not served, or leave one out.
 
 use super::routes::{Access, Route, table};
+use super::too_often;
 use crate::problem::Details;
 use crate::token::Role;
 use axum::http::header;
@@ -21,7 +22,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 const BEARER: &str = "token";
-const PROBLEM: &str = "application/problem+json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 const ABOUT: &str = "\
 Bulkhead's HTTP API. Every route but the public ones needs a token: `Authorization: Bearer TOKEN`.
 
@@ -58,6 +59,7 @@ fn document() -> OpenApi {
     let mut paths: BTreeMap<&'static str, PathItem> = BTreeMap::new();
     let mut schemas = vec![(Details::name().into_owned(), Details::schema())];
     Details::schemas(&mut schemas);
+    schemas.push(too_often::schema());
     for route in table() {
         let item = PathItem::new(method(&route), operation(&route));
         paths.entry(route.info.path).or_default().merge_operations(item);
@@ -108,6 +110,9 @@ fn operation(route: &Route) -> OperationBuilder {
         let problem = ContentBuilder::new().schema(Some(schema)).build();
         let problem = ResponseBuilder::new().description("What is wrong, and what to do.").content(PROBLEM, problem);
         responses = responses.response("default", problem.build());
+        if info.access != Access::Worker {
+            responses = responses.response("429", too_often::answer());
+        }
         operation = operation.security(SecurityRequirement::new(BEARER, [""; 0]));
     }
     operation.responses(responses.build())

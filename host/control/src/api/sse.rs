@@ -14,7 +14,6 @@ use crate::store::Store;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::code::Code;
 use bulkhead_core::scope::TenantScope;
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -74,7 +73,7 @@ struct Running<A: Action<Reach = TenantScope>, E> {
 /// Answers with a stream.
 ///
 /// # Errors
-/// [`Code::TooManyStreams`].
+/// `BH0033`.
 pub(super) fn stream<A: Action<Reach = TenantScope>, E: Events>(
     app: &App,
     permit: Permit<A>,
@@ -83,7 +82,7 @@ pub(super) fn stream<A: Action<Reach = TenantScope>, E: Events>(
     let max = app.config().streams_per_tenant_max;
     let Some(place) = app.inner.streams.enter(permit.scope().tenant(), max) else {
         let detail = format!("this tenant has {max} streams open; close one that nobody reads");
-        return Err(Problem::new(Code::TooManyStreams, detail));
+        return Err(Problem::at_places("streams", max, detail));
     };
     let now = Instant::now();
     let running = Running {

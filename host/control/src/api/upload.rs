@@ -25,7 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead_core::code::Code;
 use bulkhead_core::name::{ModuleDigest, ModuleName, ProjectId, TenantId};
-use bulkhead_core::tenant_limits::TenantLimits;
+use bulkhead_core::tenant_limits::{TenantLimits, Unit};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;
@@ -147,17 +147,17 @@ fn check_headers(headers: &HeaderMap, bytes_max: u64) -> Result<Option<u64>, Pro
         return Err(Problem::bad_request("send the component's bytes without a `Content-Encoding`"));
     }
     let declared = content_length(headers)?;
-    if declared.is_some_and(|length| length > bytes_max) {
-        return Err(too_large(bytes_max));
+    if let Some(length) = declared.filter(|length| *length > bytes_max) {
+        return Err(too_large(length, bytes_max));
     }
     Ok(declared)
 }
 
-fn too_large(bytes_max: u64) -> Problem {
+/// `bytes` is what the request said, or what came until it was enough.
+fn too_large(bytes: u64, bytes_max: u64) -> Problem {
     let detail =
         format!("a module has at most {bytes_max} bytes; build it for size (`opt-level = \"s\"`, `strip = true`)");
-    let problem = Problem::new(Code::ModuleTooLarge, detail);
-    problem.with_member("limit", "uploadBytes").with_member("allowed", bytes_max).with_member("unit", "bytes")
+    Problem::new(Code::ModuleTooLarge, detail).with_figures("uploadBytes", bytes, bytes_max, Unit::Bytes)
 }
 
 /// The SHA-256 that `Repr-Digest` or `Content-Digest` (RFC 9530) or the older `Digest` names.
@@ -194,8 +194,9 @@ async fn receive(
             Ok(Some(Err(_))) => return Err(truncated()),
             Ok(Some(Ok(chunk))) => chunk,
         };
-        if staging.bytes() + chunk.len() as u64 > bytes_max {
-            return Err(too_large(bytes_max));
+        let bytes = staging.bytes() + chunk.len() as u64;
+        if bytes > bytes_max {
+            return Err(too_large(bytes, bytes_max));
         }
         staging.write(&chunk).await?;
     }

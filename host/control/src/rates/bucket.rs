@@ -55,8 +55,36 @@ impl Rate {
 pub(super) enum Verdict {
     /// It may go on; so many more may follow at once.
     Go(u32),
-    /// There will be room for one after this time.
-    Wait(Duration),
+    /// There will be room for one after this time. So many were sent in the last second, this one and other refused ones included.
+    Wait {
+        /// How long.
+        wait: Duration,
+        /// How many; never fewer than the rate, which is what a refusal means.
+        used: u32,
+    },
+}
+
+/// How many requests were sent in the last second, about: those of the running one, and of the one before as many as would still count if
+/// they had come evenly.
+#[derive(Debug)]
+struct Sent {
+    second: Instant,
+    now: u32,
+    before: u32,
+}
+
+impl Sent {
+    fn one_more(&mut self, at: Instant) -> u32 {
+        const SECOND: Duration = Duration::from_secs(1);
+        let past = at.duration_since(self.second);
+        if past >= SECOND {
+            self.before = if past < SECOND * 2 { self.now } else { 0 };
+            (self.second, self.now) = (at - Duration::from_nanos(past.subsec_nanos().into()), 0);
+        }
+        self.now = self.now.saturating_add(1);
+        let still = 1.0 - at.duration_since(self.second).as_secs_f64();
+        self.now.saturating_add((f64::from(self.before) * still).round() as u32)
+    }
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
@@ -66,19 +94,29 @@ struct Bucket {
     limiter: Limiter,
     rate: Rate,
     used: Instant,
+    sent: Sent,
 }
 
 impl Bucket {
     fn new(rate: Rate, now: Instant) -> Self {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        Self { limiter: RateLimiter::direct(quota).with_middleware(), rate, used: now }
+        Self {
+            limiter: RateLimiter::direct(quota).with_middleware(),
+            rate,
+            used: now,
+            sent: Sent { second: now, now: 0, before: 0 },
+        }
     }
 
     fn check(&mut self, now: Instant) -> Verdict {
         self.used = now;
+        let sent = self.sent.one_more(now);
         match self.limiter.check() {
             Ok(after) => Verdict::Go(after.remaining_burst_capacity()),
-            Err(until) => Verdict::Wait(until.wait_time_from(self.limiter.clock().now())),
+            Err(until) => {
+                let wait = until.wait_time_from(self.limiter.clock().now());
+                Verdict::Wait { wait, used: sent.max(self.rate.per_second()) }
+            }
         }
     }
 
@@ -153,9 +191,20 @@ mod tests {
         let rate = Rate::new(1, 3);
         let left: Vec<_> = (0..3).map(|_| buckets.check(&"a", rate)).collect();
         assert_eq!(left, [Verdict::Go(2), Verdict::Go(1), Verdict::Go(0)]);
-        let Verdict::Wait(wait) = buckets.check(&"a", rate) else { panic!("a fourth went") };
-        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+        let Verdict::Wait { wait, used } = buckets.check(&"a", rate) else { panic!("a fourth went") };
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1) && used >= 1, "{wait:?}, {used}");
         assert!(gone(buckets.check(&"b", rate)), "another's bucket is its own");
+    }
+
+    #[test]
+    fn what_was_sent_in_the_last_second_slides() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let mut sent = Sent { second: begin, now: 0, before: 0 };
+        assert_eq!((0..10).map(|ms| sent.one_more(at(ms))).next_back(), Some(10));
+        assert_eq!(sent.one_more(at(1_250)), 1 + 8, "three quarters of ten");
+        assert_eq!(sent.one_more(at(1_750)), 2 + 3);
+        assert_eq!(sent.one_more(at(9_500)), 1, "after a rest");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use bucket::{Buckets, Verdict};
 use bulkhead_core::code::Code;
 use bulkhead_core::name::TenantId;
-use bulkhead_core::tenant_limits::TenantLimits;
+use bulkhead_core::tenant_limits::{TenantLimits, Unit};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,6 +39,8 @@ const RATE_FRESH: Duration = Duration::from_secs(2);
 const TENANTS_MAX: usize = 20_000;
 const TOKENS_MAX: usize = 50_000;
 const ADDRESSES_MAX: usize = 20_000;
+/// What answers call the rate of an address, which is this server's and no tenant's.
+const ADDRESS_LIMIT: &str = "addressRequestsPerSecond";
 
 /// All buckets of this process.
 #[derive(Debug)]
@@ -110,20 +112,21 @@ fn network_of(address: IpAddr) -> IpAddr {
 /// Puts down how a bucket stands, for the answer's headers, and makes a refusal of an empty one.
 fn told(whose: &'static str, verdict: &Verdict, rate: Rate, tally: &Tally) -> Result<(), Problem> {
     tally.add(whose, rate, verdict);
-    let Verdict::Wait(wait) = verdict else { return Ok(()) };
+    let Verdict::Wait { wait, used } = verdict else { return Ok(()) };
     let (code, what) = match whose {
         "tenant" => (Code::TooManyRequests, "this tenant has sent"),
         "token" => (Code::TooManyRequests, "this token has sent"),
         _ => (Code::TooManyStrangers, "this address has sent, without a token that is accepted,"),
     };
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = if whose == "address" { ADDRESS_LIMIT } else { "apiRequestsPerSecond" };
     let detail = format!(
-        "{what} more than {} requests a second, and {} at once; nothing was done, send it again in {wait_ms} ms",
+        "{what} more than {} requests a second, and {} at once; nothing was done, send it again in {} ms",
         rate.per_second(),
-        rate.burst()
+        rate.burst(),
+        wait.as_millis().saturating_add(1)
     );
-    let problem = Problem::new(code, detail).with_member("allowed", rate.per_second());
-    Err(problem.with_member("retryAfterMs", wait_ms))
+    let (used, allowed) = (u64::from(*used), u64::from(rate.per_second()));
+    Err(Problem::new(code, detail).with_figures(limit, used, allowed, Unit::RequestsPerSecond).after(*wait))
 }
 
 impl App {

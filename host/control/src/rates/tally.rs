@@ -6,6 +6,7 @@
 //! Must never: be there for what was not counted.
 
 use super::bucket::{Rate, Verdict};
+use crate::problem::whole_seconds;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use parking_lot::Mutex;
 use std::fmt::Write;
@@ -37,16 +38,16 @@ impl Tally {
     pub(super) fn add(&self, whose: &str, rate: Rate, verdict: &Verdict) {
         let mut told = self.told.lock();
         let comma = if told.policies.is_empty() { "" } else { ", " };
-        let (burst, window_s) = (rate.burst(), whole_s(rate.fills_in()));
+        let (burst, window_s) = (rate.burst(), whole_seconds(rate.fills_in()));
         let left = match verdict {
             Verdict::Go(left) => *left,
-            Verdict::Wait(wait) => {
+            Verdict::Wait { wait, .. } => {
                 told.wait = Some(*wait);
                 0
             }
         };
         let missing = f64::from(burst - left.min(burst)) / f64::from(rate.per_second());
-        let full_s = whole_s(Duration::from_secs_f64(missing));
+        let full_s = whole_seconds(Duration::from_secs_f64(missing));
         // Writing to a string cannot fail.
         let _ = write!(told.policies, "{comma}\"{whose}\";q={burst};w={window_s}");
         let _ = write!(told.limits, "{comma}\"{whose}\";r={left};t={full_s}");
@@ -63,14 +64,9 @@ impl Tally {
             }
         }
         if let Some(wait) = told.wait {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_s(wait)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
     }
-}
-
-/// Seconds, rounded up, at least one.
-fn whole_s(time: Duration) -> u64 {
-    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]
@@ -83,7 +79,7 @@ mod tests {
         tally.tell(&mut headers);
         assert!(headers.is_empty() && tally.is_new());
         tally.add("token", Rate::new(400, 800), &Verdict::Go(799));
-        tally.add("tenant", Rate::new(500, 1_000), &Verdict::Wait(Duration::from_millis(2)));
+        tally.add("tenant", Rate::new(500, 1_000), &Verdict::Wait { wait: Duration::from_millis(2), used: 501 });
         tally.tell(&mut headers);
         assert_eq!(headers["ratelimit-policy"], r#""token";q=800;w=2, "tenant";q=1000;w=2"#);
         assert_eq!(headers["ratelimit"], r#""token";r=799;t=1, "tenant";r=0;t=2"#);

@@ -148,6 +148,8 @@ async fn whoever_writes_faster_than_its_rate_is_told_when_to_come_again_and_a_ne
     let told = ["limit", "allowed", "unit"].map(|member| refused[member].clone());
     assert_eq!(told, [json!("bytesOutPerSecond"), json!(1_024), json!("bytes/s")]);
     assert!(refused["freesAt"].as_str().unwrap().ends_with('Z'), "{refused}");
+    let exact = refused["retryAfterMs"].as_u64().unwrap();
+    assert!(exact > (wait - 1) * 1_000 && exact <= wait * 1_000 + 1, "{exact} ms, and {wait} s in the header");
     neighbour.post_text("/api/v1/tenants/globex/topics/in/records", line.clone()).await.expect(200);
     change(&server, json!({"bytesOutPerSecond": null, "burstSeconds": null})).await;
     dev.post_text(IN, line).await.expect(200);

@@ -1,7 +1,7 @@
 //! More requests than allowed: who is refused, what they are told, and what it costs the others.
 
 use crate::harness::Server;
-use bulkhead_control::{Rate, Role};
+use bulkhead_control::{Rate, Role, openapi};
 use bulkhead_core::tenant_limits::TenantLimits;
 use serde_json::{Value, json};
 
@@ -32,7 +32,16 @@ async fn a_token_has_four_fifths_of_its_tenants_requests_and_a_neighbour_its_own
     assert_eq!(refused.headers["retry-after"], "1");
     let problem = refused.refused(429, "BH0019");
     assert!(problem["detail"].as_str().unwrap().starts_with("this token has sent"), "{problem}");
+    let told = ["limit", "allowed", "unit"].map(|member| problem[member].clone());
+    assert_eq!(told, [json!("apiRequestsPerSecond"), json!(1), json!("requests/s")], "a token's part, rounded up");
+    assert!((1..=9).contains(&problem["used"].as_u64().unwrap()), "{problem}");
     assert!((1..=1_001).contains(&problem["retryAfterMs"].as_u64().unwrap()), "{problem}");
+    assert!(problem["freesAt"].as_str().unwrap().ends_with('Z'), "{problem}");
+    let described: Value = serde_json::from_str(openapi()).unwrap();
+    let described = &described["components"]["schemas"]["RateProblem"]["allOf"][1]["properties"];
+    for member in described.as_object().unwrap().keys() {
+        assert!(!problem[member].is_null(), "`{member}` is described, and not in {problem}");
+    }
     // Somebody else of the tenant has what is left of it.
     let other = server.client("acme", Role::Viewer);
     other.get(topics).await.expect(200);
@@ -112,7 +121,10 @@ async fn whoever_has_no_token_is_limited_by_address_and_nobody_else_by_that() {
     {
         let refused = client.get(path).await;
         assert_eq!(refused.headers["ratelimit-policy"], r#""address";q=5;w=5"#);
-        refused.refused(429, "BH0020");
+        let problem = refused.refused(429, "BH0020");
+        let told = ["limit", "allowed", "unit"].map(|member| problem[member].clone());
+        assert_eq!(told, [json!("addressRequestsPerSecond"), json!(1), json!("requests/s")]);
+        assert!(problem["used"].is_u64() && problem["retryAfterMs"].is_u64(), "{problem}");
     }
     acme.get("/api/v1/tenants/acme/topics").await.expect(200);
     for _ in 0..20 {

@@ -58,7 +58,7 @@ pub(in crate::api) async fn produce(
     let max = app.config().produces_per_tenant_max;
     let Some(_slot) = app.inner.produces.enter(scope.tenant(), max) else {
         let detail = format!("{max} requests of this tenant write records already; wait for one to end");
-        return Err(Problem::new(Code::TooManyStreams, detail));
+        return Err(Problem::at_places("produces", max, detail));
     };
     let limits = permit.store().limits(scope).await?;
     let pace = Pace {
