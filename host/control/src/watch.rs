@@ -3,8 +3,8 @@
 //! A tenant that is over one of them is *held*: its pipelines pause, with positions, state and records as they are, and go on by themselves
 //! once there is room, the month has ended or the limit was raised. At four fifths of the month's fuel its logs say so, once a month.
 //! What is stored is asked of the log and of the buckets about once a minute, so a tenant may be over by what it writes in that time.
-//! Kafka's client library cannot ask how many bytes a topic has, so there `topicBytes` is not known and holds nobody: give topics a
-//! retention. Must never: hold a tenant for what could not be looked at, or delete anything of it.
+//! Where the log cannot say how many bytes a tenant's topics have, `topicBytes` holds nobody.
+//! Must never: hold a tenant for what could not be looked at, or delete anything of it.
 
 use crate::api::App;
 use crate::problem::Problem;

@@ -218,7 +218,7 @@ tenant_limits! {
     stages = "stages", Count, 4_000, 0, 1_000_000;
     /// Bytes of all stages' state, as its limit counts them. Above it pipelines pause.
     state_bytes = "stateBytes", Bytes, 256 * GIB, 0, 1_024 * 1_024 * GIB;
-    /// Bytes of all records in a tenant's topics, hidden ones too, as the embedded log has them, seen once a minute. Above it pipelines pause and writing over HTTP is refused. Not known of Kafka, where topics have a retention.
+    /// Bytes of all records in a tenant's topics, hidden ones too, as the log reports them, seen once a minute: of Kafka the segments on disk, each replica's alike counted once. Above it pipelines pause and writing over HTTP is refused.
     topic_bytes = "topicBytes", Bytes, 1_024 * GIB, 0, 1_024 * 1_024 * GIB;
     /// Topics.
     topics = "topics", Count, 1_000, 0, 1_000_000;

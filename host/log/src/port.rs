@@ -48,7 +48,8 @@ pub trait Log: Send + Sync + 'static {
     /// Physical names of all topics that start with `prefix`, sorted.
     fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError>;
 
-    /// Bytes that the records of all topics take whose names start with `prefix`; `None` where this log cannot say.
+    /// Bytes that the records of all topics take whose names start with `prefix`, of some seconds ago at most: of Kafka whole segments as they
+    /// are on disk, a replica counted once. `None` where this log cannot say.
     fn stored_bytes(&self, prefix: &str) -> Result<Option<u64>, LogError>;
 
     /// For each topic and partition, the offset after the last readable record (read committed); -1 for a partition that nobody leads

@@ -61,7 +61,12 @@ pub enum Resource {
     Group,
     /// Transactional ids.
     TransactionalId,
+    /// The cluster; its name is [`CLUSTER`].
+    Cluster,
 }
+
+/// The name of the cluster in ACLs.
+pub const CLUSTER: &str = "kafka-cluster";
 
 /// What may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,6 +336,8 @@ impl Resource {
         match self {
             Self::Topic => rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
             Self::Group => rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_GROUP,
+            // What Kafka calls the cluster here, librdkafka calls a broker.
+            Self::Cluster => rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER,
             Self::TransactionalId => rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TRANSACTIONAL_ID,
         }
     }

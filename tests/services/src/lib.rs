@@ -17,7 +17,7 @@ mod s3;
 mod scratch;
 mod spawner;
 
-pub use admin::{Acl, Operation, Resource};
+pub use admin::{Acl, CLUSTER, Operation, Resource};
 pub use browser::Browser;
 pub use install::KAFKA;
 pub use install::kafka as install_kafka;

@@ -3,7 +3,7 @@
 //! Must never: make Bulkhead a super user, or put a password on a command line.
 
 use anyhow::{Context, Result};
-use bulkhead_test_services::{Acl, Kafka, Operation, Resource};
+use bulkhead_test_services::{Acl, CLUSTER, Kafka, Operation, Resource};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl KafkaLogin {
 }
 
 /// What Bulkhead's user must be allowed for these tenants: their topics, those of their stages' state, of their bucket outputs and of their usage, its own
-/// groups and transactional ids.
+/// groups and transactional ids, and what topics take.
 pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     let prefixed = |resource, name: &str, operation| Acl { resource, name: name.to_owned(), prefixed: true, operation };
     let mut acls = Vec::new();
@@ -80,5 +80,6 @@ pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
         acls.push(prefixed(Resource::Group, "_bulkhead.", operation));
     }
     acls.push(prefixed(Resource::TransactionalId, "_bulkhead.", Operation::Write));
+    acls.push(Acl::exact(Resource::Cluster, CLUSTER, Operation::Describe));
     acls
 }

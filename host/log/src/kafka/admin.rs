@@ -161,6 +161,18 @@ fn settle(client: &Client, topic: &str, done: impl Fn(Option<&Shape>) -> bool) -
 
 /// The ids of all brokers.
 fn brokers(client: &Client) -> Result<Vec<i32>, LogError> {
+    each_broker(client, |broker| Some(broker.id))
+}
+
+/// Where each broker says that it is reached.
+pub(super) fn broker_addresses(client: &Client) -> Result<Vec<(String, u16)>, LogError> {
+    each_broker(client, |broker| Some((text(broker.host), u16::try_from(broker.port).ok()?)))
+}
+
+fn each_broker<T>(
+    client: &Client,
+    look: impl Fn(&rd::rd_kafka_metadata_broker) -> Option<T>,
+) -> Result<Vec<T>, LogError> {
     let mut metadata = ptr::null();
     // SAFETY: on success the metadata is ours, is read while live, and is destroyed once.
     unsafe {
@@ -169,9 +181,9 @@ fn brokers(client: &Client) -> Result<Vec<i32>, LogError> {
         client.serve(Duration::ZERO);
         NativeError::check(code(failed)).map_err(|error| client.error("listing brokers", &error))?;
         let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
-        let ids = (0..count).map(|i| (*(*metadata).brokers.add(i)).id).collect();
+        let found = (0..count).filter_map(|i| look(&*(*metadata).brokers.add(i))).collect();
         rd::rd_kafka_metadata_destroy(metadata);
-        Ok(ids)
+        Ok(found)
     }
 }
 

@@ -11,6 +11,7 @@ mod errors;
 mod groups;
 mod inputs;
 mod logging;
+mod login;
 mod member;
 mod messages;
 mod native;
@@ -20,10 +21,12 @@ mod partition;
 mod produce;
 mod read;
 mod reader;
+mod sizes;
 mod stall;
 mod start;
 mod topics;
 mod trim;
+mod wire;
 mod writer;
 
 pub use config::{GroupProtocol, KafkaConfig, Mechanism, Sasl, Tls};
@@ -32,6 +35,7 @@ use self::append::Appender;
 use self::client::{Client, Kind};
 use self::groups::Groups;
 use self::read::Fetchers;
+use self::sizes::Sizes;
 use self::topics::TopicCache;
 use crate::{Changes, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -54,6 +58,7 @@ struct Shared {
     admin: Client,
     groups: Groups,
     topics: TopicCache,
+    sizes: Sizes,
 }
 
 impl KafkaLog {
@@ -63,7 +68,8 @@ impl KafkaLog {
     /// [`bulkhead_core::code::Code::ConfigInvalid`] where the Kafka client does not accept a setting.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let admin = Client::new(Kind::Admin, &config::admin(&config))?;
-        let shared = Shared { config, admin, groups: Groups::default(), topics: TopicCache::default() };
+        let shared =
+            Shared { config, admin, groups: Groups::default(), topics: TopicCache::default(), sizes: Sizes::default() };
         Ok(Self { shared: Arc::new(shared), appender: Arc::default(), fetchers: Arc::default() })
     }
 }
@@ -107,9 +113,8 @@ impl Log for KafkaLog {
         admin::topics(&self.shared.admin, prefix)
     }
 
-    /// librdkafka has no request for it (`DescribeLogDirs`), and offsets say nothing of bytes.
-    fn stored_bytes(&self, _: &str) -> Result<Option<u64>, LogError> {
-        Ok(None)
+    fn stored_bytes(&self, prefix: &str) -> Result<Option<u64>, LogError> {
+        self.shared.sizes.below(&self.shared, prefix)
     }
 
     fn ends(&self, topics: &[PhysicalTopic]) -> Result<Vec<Vec<i64>>, LogError> {
