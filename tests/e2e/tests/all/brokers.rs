@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long records may take to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Every tenant of a test on the shared broker: Bulkhead's user may reach these and no others.
-const TENANTS: [&str; 11] = [
+const TENANTS: [&str; 12] = [
     "consumer-flights",
     "consumer-weather",
     "classic-flights",
@@ -22,6 +22,7 @@ const TENANTS: [&str; 11] = [
     "fenced",
     "besieged",
     "besieger",
+    "rated",
     "verdicts",
     "streamed",
 ];

@@ -44,6 +44,8 @@ mod storm;
 mod streams;
 mod tls;
 mod tokens;
+mod top;
 mod topics;
 mod uploads;
 mod usage;
+mod workers;
