@@ -59,6 +59,9 @@ fn a_name_is_the_same_bytes_each_time_after_a_rotation_too_and_no_others() {
         rotated().0.of_pipeline(&key("p")).name("state", b"customer-17").unwrap(),
     ];
     assert!(!others.contains(&name));
+    // Two names under one nonce would show how they differ.
+    let nonce = |name: &[u8]| name[1..25].to_vec();
+    assert!(others.iter().all(|other| nonce(other) != nonce(&name)));
     let other = rotated().0.of_pipeline(&key("q"));
     assert_eq!(other.open_name("state", &name).unwrap_err().code, Code::SealBroken);
     for byte in 0..name.len() {

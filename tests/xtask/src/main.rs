@@ -37,7 +37,7 @@ cargo xtask COMMAND
   openapi                  write the API's description anew, host/control/openapi.json
   schemathesis [OPTIONS]   requests made up from that description, more than `test` makes: none may be answered
                            with a 5xx, or otherwise than it says
-  mutants [FILTER]         takes the tenant out of one query or check at a time, and sees who notices
+  mutants [FILTER]         breaks one query, check, seal, limit or rate at a time, and sees who notices
   fuzz [OPTIONS] [TARGET]  bytes that nobody would write, on all that takes other people's: `--runs N` or `--seconds N`
   dashboards FOLDER        draw the dashboards of deploy/grafana from a host at work, as pictures into this folder
   setup                    see that this machine has what all the others need
