@@ -12,6 +12,7 @@ mod client;
 mod database;
 mod demo;
 mod explain;
+mod lines;
 mod logging;
 mod replay;
 mod serve;

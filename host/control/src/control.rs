@@ -12,7 +12,7 @@ use crate::config::ControlConfig;
 use crate::folder::{Folder, OpenError};
 use crate::metrics::Metrics;
 use crate::policy::{Judge, Policy};
-use crate::port::{Modules, Topics};
+use crate::port::{Modules, Topics, WriteParquet};
 use crate::problem::Problem;
 use crate::store::{ANSWER_KEPT_MS, Access, Erasure, Leftover, Place, StartOver, Store, migrate, now_ms};
 use crate::token::{Issuer, IssuerConfig, Provider, Verifier};
@@ -66,6 +66,7 @@ impl Control {
         config: ControlConfig,
         modules: Arc<dyn Modules>,
         topics: Arc<dyn Topics>,
+        parquet: WriteParquet,
         registry: &prometheus::Registry,
     ) -> Result<Self, OpenError> {
         let folder = Folder::open(&config.data_dir)?;
@@ -111,6 +112,7 @@ impl Control {
             generations: store.generations(),
             modules,
             topics,
+            parquet,
             blobs,
             issuer: issuer.clone(),
             signer: signer.clone(),

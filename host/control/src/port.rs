@@ -1,10 +1,10 @@
-//! What control needs of the engine and of the log, as two small ports, so that it links neither.
+//! What control needs of the engine, of the log and of the writer of tables, as small ports, so that it links none of them.
 //!
-//! The binary implements both with the real engine and the real log. Control gives them a [`TenantScope`], never a physical
+//! The binary implements them with the real ones. Control gives them a [`TenantScope`], never a physical
 //! name. Must never: grow a method that a handler does not call.
 
 use async_trait::async_trait;
-use bulkhead_core::bucket::ObjectInfo;
+use bulkhead_core::bucket::{Column, ObjectInfo};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
@@ -12,8 +12,15 @@ use bulkhead_core::manifest::Start;
 use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+
+/// Writes lines as Parquet: a file of these columns, in which each line is a JSON object that has them and nothing else.
+///
+/// # Errors
+/// [`Code::Internal`] where a line is not of the columns.
+pub type WriteParquet = fn(columns: &[Column], lines: &[Value]) -> Result<Bytes, Refusal>;
 
 /// Looks at uploaded bytes and says whether they are a stage.
 #[async_trait]

@@ -7,8 +7,7 @@ use super::config::Connection;
 use super::failure::Complaint;
 use super::output::{self, cell};
 use super::session::{Session, items, with_query};
-use bulkhead_bucket::format::encode;
-use bulkhead_bucket::rows::{Row, Schema};
+use crate::lines;
 use bulkhead_core::bucket::{Column, ColumnType, Format};
 use bulkhead_core::code::Code;
 use clap::Args;
@@ -115,10 +114,8 @@ fn write(file: &Path, format: Format, lines: &[Value]) -> anyhow::Result<()> {
     let keys = keys_of(lines)
         .into_iter()
         .map(|key| column(key, if key == "revision" { ColumnType::Int64 } else { ColumnType::String }));
-    let schema = Schema::of(keys.chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect());
-    let row = |line: &Value| schema.row(Some(line.to_string().as_bytes())).map_err(|fault| broken(fault.reason));
-    let rows = lines.iter().map(row).collect::<Result<Vec<Row>, _>>()?;
-    let bytes = encode(format, &schema, rows.iter()).map_err(|error| broken(error.to_string()))?;
+    let columns = keys.chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect();
+    let bytes = lines::write(format, columns, lines).map_err(broken)?;
     let unwritable =
         |error| Complaint::new(Code::LocalFailure, format!("{} cannot be written: {error}", file.display()));
     Ok(std::fs::write(file, bytes).map_err(unwritable)?)

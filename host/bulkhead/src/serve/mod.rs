@@ -107,7 +107,9 @@ impl Host {
             let config = control_config(&arguments)?;
             let modules = Arc::new(ports::EngineModules(engine.clone()));
             let topics = Arc::new(ports::LogTopics::new(log.clone(), buckets(&arguments)?));
-            let opened = Control::open(config, modules, topics, &registry).await.context("opening the metadata")?;
+            let opened = Control::open(config, modules, topics, crate::lines::parquet, &registry)
+                .await
+                .context("opening the metadata")?;
             let opened = Arc::new(opened);
             if let Some(keys) = &log_keys {
                 keys.hold(opened.vault().clone());

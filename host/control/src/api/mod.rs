@@ -61,7 +61,7 @@ use crate::metrics::Metrics;
 use crate::news::News;
 use crate::paced::Paced;
 use crate::policy::Policy;
-use crate::port::{Modules, Topics};
+use crate::port::{Modules, Topics, WriteParquet};
 use crate::problem::Problem;
 use crate::rates::Rates;
 use crate::store::Gone;
@@ -90,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) generations: watch::Receiver<u64>,
     pub(crate) modules: Arc<dyn Modules>,
     pub(crate) topics: Arc<dyn Topics>,
+    pub(crate) parquet: WriteParquet,
     pub(crate) blobs: Blobs,
     pub(crate) issuer: Issuer,
     pub(crate) signer: Issuer,
@@ -165,6 +166,10 @@ impl App {
 
     pub(crate) fn topics(&self) -> &dyn Topics {
         &*self.inner.parts.topics
+    }
+
+    pub(crate) fn parquet(&self) -> WriteParquet {
+        self.inner.parts.parquet
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {

@@ -127,7 +127,12 @@ pub(super) fn usage() -> Vec<Route> {
             .says("See what the tenant has used")
             .asks::<UsageParams>()
             .gives::<UsageView>(200, "Figures of committed work by whole hours (UTC), counted some seconds after it.")
-            .gives_other(200, usage::CSV, "With `Accept: text/csv`: the lines for a spreadsheet."),
+            .gives_other(200, usage::CSV, "With `Accept: text/csv`: the lines for a spreadsheet.")
+            .gives_other(
+                200,
+                usage::PARQUET,
+                "With `Accept: application/vnd.apache.parquet`: the same for data frames.",
+            ),
         row("GET", BILL, Access::Platform, Time::Request, get(usage::bill))
             .says("See what each tenant has used")
             .asks::<BillParams>()

@@ -3,14 +3,17 @@
 //! Figures are those of committed work, counted some seconds after it, by whole hours (UTC).
 //! Must never: show the platform more of a tenant than its sums.
 
+use super::App;
 use super::extract::Params;
 use crate::policy::Permit;
 use crate::policy::action::{ReadBill, ReadUsage};
 use crate::problem::Problem;
 use crate::store::{HOUR_MS, UsageQuery, UsageRow, UsageSums, now_ms};
 use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bulkhead_core::bucket::{Column, ColumnType};
 use bulkhead_core::code::Code;
 use bulkhead_core::time::{format_rfc3339_ms, month_start_ms, parse_rfc3339_ms};
 use serde::{Deserialize, Serialize};
@@ -19,8 +22,25 @@ use utoipa::{IntoParams, ToSchema};
 
 /// The content type of figures for spreadsheets.
 pub(super) const CSV: &str = "text/csv; charset=utf-8";
+/// The content type of figures for data frames.
+pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
 /// Lines of one answer at most.
 const LINES_MAX: i64 = 50_000;
+/// The figures of a line, as they are written.
+const FIGURES: [&str; 12] = [
+    "batches",
+    "recordsIn",
+    "recordsOut",
+    "bytesIn",
+    "bytesOut",
+    "fuel",
+    "wastedFuel",
+    "wastedStart",
+    "wastedFailed",
+    "wastedConfirm",
+    "wastedDiscarded",
+    "wastedAborted",
+];
 /// Hours of a day.
 const DAY_HOURS: i64 = 24;
 
@@ -97,6 +117,7 @@ pub(super) struct BillView {
 pub(super) async fn usage(
     permit: Permit<ReadUsage>,
     Params(params): Params<UsageParams>,
+    State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (from, to) = hours(params.from.as_deref(), params.to.as_deref())?;
@@ -113,6 +134,15 @@ pub(super) async fn usage(
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.starts_with("text/csv") {
         return Ok(([(header::CONTENT_TYPE, CSV)], csv(&items, &asked)).into_response());
+    }
+    if accept.starts_with(PARQUET) {
+        let (columns, write) = (columns(&asked), app.parquet());
+        let written = tokio::task::spawn_blocking(move || {
+            let lines = items.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+            lines.map_err(Problem::internal).and_then(|lines| write(&columns, &lines).map_err(Problem::from))
+        });
+        let bytes = written.await.map_err(Problem::internal)??;
+        return Ok(([(header::CONTENT_TYPE, PARQUET)], bytes).into_response());
     }
     Ok(Json(UsageView { from: time_of(from), to: time_of(to), items, total }).into_response())
 }
@@ -184,8 +214,8 @@ fn line(UsageRow { key, sums }: UsageRow, asked: &UsageQuery) -> LineView {
     }
 }
 
-/// The lines for a spreadsheet. Names hold neither commas nor quotes.
-fn csv(items: &[LineView], asked: &UsageQuery) -> String {
+/// What a line has to tell it apart, in this order.
+fn keys(asked: &UsageQuery) -> impl Iterator<Item = &'static str> {
     let keys = [
         ("at", asked.hours > 0),
         ("project", asked.project),
@@ -193,8 +223,20 @@ fn csv(items: &[LineView], asked: &UsageQuery) -> String {
         ("revision", asked.revision),
         ("stage", asked.stage),
     ];
-    let mut text: String = keys.iter().filter(|(_, told)| *told).map(|(name, _)| format!("{name},")).collect();
-    text.push_str("batches,recordsIn,recordsOut,bytesIn,bytesOut,fuel,wastedFuel,wastedStart,wastedFailed,wastedConfirm,wastedDiscarded,wastedAborted\n");
+    keys.into_iter().filter(|(_, told)| *told).map(|(name, _)| name)
+}
+
+/// The columns of the lines.
+fn columns(asked: &UsageQuery) -> Vec<Column> {
+    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false };
+    let key = |name: &str| column(name, if name == "revision" { ColumnType::Int64 } else { ColumnType::String });
+    keys(asked).map(key).chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect()
+}
+
+/// The lines for a spreadsheet. Names hold neither commas nor quotes.
+fn csv(items: &[LineView], asked: &UsageQuery) -> String {
+    let mut text = keys(asked).chain(FIGURES).collect::<Vec<_>>().join(",");
+    text.push('\n');
     for LineView { at, project, pipeline, revision, stage, sums } in items {
         let revision = revision.map(|revision| revision.to_string());
         for key in [at, project, pipeline, &revision, stage].into_iter().flatten() {
@@ -214,6 +256,7 @@ fn csv(items: &[LineView], asked: &UsageQuery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn hours_are_whole_and_days_and_months_are_their_begin() {
@@ -247,5 +290,10 @@ mod tests {
             head.starts_with("at,project,pipeline,stage,batches,") && line == "t,default,p,s,0,0,0,0,0,7,0,0,0,0,0,0"
         );
         assert_eq!(head.split(',').count(), line.split(',').count());
+        let columns: Vec<_> = columns(&stage).into_iter().map(|column| column.name).collect();
+        assert_eq!(columns, head.split(',').collect::<Vec<_>>());
+        let told = serde_json::to_value(row(Some("t"), Some("s"))).unwrap();
+        let told: BTreeSet<_> = told.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(told, columns.into_iter().collect(), "a line of JSON has the columns, and no others");
     }
 }

@@ -43,7 +43,9 @@ impl Server {
         change(&mut config);
         let registry = prometheus::Registry::new();
         let control =
-            Control::open(config, ports.modules.clone(), ports.topics.clone(), &registry).await.expect("control opens");
+            Control::open(config, ports.modules.clone(), ports.topics.clone(), crate::ports::parquet, &registry)
+                .await
+                .expect("control opens");
         let control = Arc::new(control);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

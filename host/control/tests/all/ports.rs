@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bulkhead_control::port::{Inspected, Left, Modules, NewTopic, Refusal, Scrubbed, TopicDescription, Topics};
-use bulkhead_core::bucket::ObjectInfo;
+use bulkhead_core::bucket::{Column, ObjectInfo};
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
@@ -12,6 +12,7 @@ use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bulkhead_core::usage::UsageRecord;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -315,4 +316,10 @@ fn made(scope: &TenantScope, PipelinePath { project, pipeline, incarnation }: Pi
 pub(crate) struct Ports {
     pub(crate) modules: Arc<MemoryModules>,
     pub(crate) topics: Arc<MemoryTopics>,
+}
+
+/// What stands for the writer of Parquet: it says the columns' names, and how many lines there are.
+pub(crate) fn parquet(columns: &[Column], lines: &[Value]) -> Result<Bytes, Refusal> {
+    let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+    Ok(format!("PAR1 {} {}", names.join(","), lines.len()).into())
 }

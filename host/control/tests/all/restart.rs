@@ -38,7 +38,9 @@ async fn a_folder_in_use_is_refused() {
     let server = Server::start().await;
     let config = ControlConfig::new(server.data_dir());
     let ports = server.ports.clone();
-    let error = Control::open(config, ports.modules, ports.topics, &prometheus::Registry::new()).await.unwrap_err();
+    let error = Control::open(config, ports.modules, ports.topics, crate::ports::parquet, &prometheus::Registry::new())
+        .await
+        .unwrap_err();
     assert_eq!(error.code.id(), "BH0406");
 }
 

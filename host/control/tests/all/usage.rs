@@ -81,6 +81,16 @@ async fn usage_is_told_apart_as_is_asked_and_only_to_its_tenant() {
     assert_eq!((&january["total"]["fuel"], &january["total"]["wastedFuel"]), (&json!(110), &json!(6)));
     assert_eq!((&january["from"], &january["to"]), (&json!("2026-01-01T00:00:00Z"), &json!("2026-02-01T00:00:00Z")));
     let acme = server.client("acme", Role::Viewer);
+    let as_kind = async |kind: &str| {
+        let path = format!("/api/v1/tenants/acme/usage?{WHEN}&by=stage");
+        let answer = acme.request("GET", &path).header("accept", kind).send().await.unwrap();
+        (answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+    };
+    let (kind, text) = as_kind("text/csv").await;
+    assert_eq!((kind.as_str(), text.lines().count()), ("text/csv; charset=utf-8", 4));
+    let (kind, frame) = as_kind("application/vnd.apache.parquet").await;
+    assert_eq!(kind, "application/vnd.apache.parquet");
+    assert_eq!(frame, format!("PAR1 {} 3", text.lines().next().unwrap()), "the columns of the spreadsheet");
     acme.get("/api/v1/tenants/globex/usage").await.refused(404, "BH0005");
     acme.get("/api/v1/tenants/acme/usage?by=tenant").await.refused(400, "BH0007");
     acme.get("/api/v1/tenants/acme/usage?from=soon").await.refused(400, "BH0007");

@@ -9,6 +9,8 @@ use crate::brokers::shared as broker;
 use crate::shared::{Guests, manifest};
 use anyhow::{Context, Result, ensure};
 use bulkhead_testbed::{Host, Line, Process, Serve, Tenant, until};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
 use reqwest::Method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -75,6 +77,24 @@ fn committed(logs: &[PathBuf]) -> Result<(Burnt, usize)> {
 fn usage(tenant: &Tenant, by: &str) -> Result<Value> {
     let path = format!("/api/v1/tenants/{}/usage?by={by}", tenant.name());
     Ok(tenant.control().send(tenant.control().request(Method::GET, &path))?)
+}
+
+/// Stage and fuel of each line, as the API gives it to a data frame.
+fn data_frame(tenant: &Tenant) -> Result<Vec<(String, i64)>> {
+    const PARQUET: &str = "application/vnd.apache.parquet";
+    let answer = tenant.request(Method::GET, "/usage?by=hour,stage").header("accept", PARQUET).send()?;
+    ensure!(answer.headers()["content-type"] == PARQUET, "{:?}", answer.headers());
+    let rows = SerializedFileReader::new(answer.bytes()?)?.get_row_iter(None)?.collect::<Result<Vec<_>, _>>()?;
+    let cell = |row: &parquet::record::Row, name: &str| {
+        let found = row.get_column_iter().find(|(column, _)| *column == name);
+        found.map(|(_, field)| field.clone()).with_context(|| format!("no column `{name}` in {row}"))
+    };
+    rows.iter()
+        .map(|row| match (cell(row, "stage")?, cell(row, "fuel")?) {
+            (Field::Str(stage), Field::Long(fuel)) => Ok((stage, fuel)),
+            other => anyhow::bail!("{other:?}"),
+        })
+        .collect()
 }
 
 fn end(tenant: &Tenant, topic: &str) -> i64 {
@@ -151,7 +171,11 @@ fn billed_fuel_is_what_the_engine_counted_for_committed_work_over_five_sigkills(
     let bill = host.admin()?;
     let bill = bill.send(bill.request(Method::GET, "/api/v1/usage"))?;
     assert_eq!(bill["items"][0]["tenant"], "acme");
-    assert_eq!(bill["items"][0]["fuel"], usage(&tenant, "hour")?["total"]["fuel"]);
+    let total = usage(&tenant, "hour")?["total"]["fuel"].clone();
+    assert_eq!(bill["items"][0]["fuel"], total);
+    let rows = data_frame(&tenant)?;
+    let fuel = rows.iter().map(|(_, fuel)| *fuel as u64).sum::<u64>();
+    assert_eq!((Some(fuel), rows[0].0.as_str()), (total.as_u64(), "guest"), "Parquet has the same figures");
     Ok(())
 }
 
