@@ -23,7 +23,7 @@ const SCOPES: [(&str, usize, &str); 17] = [
     ("host/control/src/store/month.rs", 1, "the background, which looks at every tenant's limits"),
     ("host/control/src/store/starts.rs", 1, "the background, for pipelines that begin anew"),
     ("host/flow/src/bucket.rs", 1, "the assignment"),
-    ("host/flow/src/pipeline/source.rs", 1, "the assignment"),
+    ("host/flow/src/pipeline/source/join.rs", 1, "the assignment"),
     ("host/flow/src/sink/mod.rs", 2, "the assignment"),
     ("host/log/src/conformance/names.rs", 1, "the suite that every log has to pass"),
     ("host/core/src/scope.rs", 0, "where the maker is"),
