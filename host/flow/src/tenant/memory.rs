@@ -89,8 +89,16 @@ impl Drop for Consumer {
 /// What all tenants may hold together.
 pub(crate) struct Ceiling {
     bytes: u64,
-    /// Who was set aside, until when, and for how long that was.
-    aside: BTreeMap<TenantId, (Instant, Duration)>,
+    aside: BTreeMap<TenantId, Aside>,
+}
+
+/// That a tenant is set aside, or was lately. Held here, since one whose pipelines were paused meanwhile is not among those at work.
+struct Aside {
+    tenant: Arc<Tenant>,
+    /// When it may come back.
+    until: Instant,
+    /// For how long that was.
+    time: Duration,
 }
 
 impl Ceiling {
@@ -103,34 +111,32 @@ impl Ceiling {
         let all = tenants.all();
         let mut held: Vec<_> = all.iter().map(|(name, tenant)| (tenant.memory.held(), name, tenant)).collect();
         held.sort_unstable_by_key(|(held, name, _)| (std::cmp::Reverse(*held), *name));
-        let mut sum: u64 = held.iter().map(|(held, ..)| held).sum();
+        let all_held: u64 = held.iter().map(|(held, ..)| held).sum();
+        let mut sum = all_held;
         for (held, name, tenant) in held {
             if sum <= self.bytes {
                 break;
             }
             sum -= held;
             if !tenant.memory.aside.swap(true, Ordering::AcqRel) {
-                let (_, before) = self.aside.get(name).copied().unwrap_or((now, ASIDE / 2));
-                let time = (2 * before).min(ASIDE_MAX);
-                self.aside.insert(name.clone(), (now + time, time));
+                let time = self.aside.get(name).map_or(ASIDE, |before| (2 * before.time).min(ASIDE_MAX));
+                self.aside.insert(name.clone(), Aside { tenant: tenant.clone(), until: now + time, time });
                 tracing::warn!(tenant = %name, held, ?time, "set aside: the worker is short of memory, and this tenant holds most");
             }
         }
-        if sum <= self.bytes / 100 * (100 - FREE_FOR_ONE) {
-            self.call_back(&all, now);
+        // What those that were set aside have not yet let go of counts, too.
+        if all_held <= self.bytes / 100 * (100 - FREE_FOR_ONE) {
+            self.call_back(now);
         }
     }
 
     /// Lets one tenant come back whose time is over, and forgets those that have been back for long.
-    fn call_back(&mut self, all: &[(TenantId, Arc<Tenant>)], now: Instant) {
-        let is_aside =
-            |name: &TenantId| all.iter().find(|(tenant, _)| tenant == name).map(|(_, t)| t.memory.is_aside());
-        self.aside.retain(|name, (until, _)| is_aside(name).is_some_and(|aside| aside || now < *until + ASIDE_MAX));
-        let over = self.aside.iter().filter(|(name, (until, _))| now >= *until && is_aside(name) == Some(true));
-        let Some((name, _)) = over.min_by_key(|(_, (until, _))| *until) else { return };
-        if let Some((_, tenant)) = all.iter().find(|(tenant, _)| tenant == name) {
+    fn call_back(&mut self, now: Instant) {
+        self.aside.retain(|_, aside| aside.tenant.memory.is_aside() || now < aside.until + ASIDE_MAX);
+        let over = self.aside.iter().filter(|(_, aside)| now >= aside.until && aside.tenant.memory.is_aside());
+        if let Some((name, aside)) = over.min_by_key(|(_, aside)| aside.until) {
             tracing::info!(tenant = %name, "comes back: there is room for it again");
-            tenant.memory.aside.store(false, Ordering::Release);
+            aside.tenant.memory.aside.store(false, Ordering::Release);
         }
     }
 }

@@ -273,15 +273,12 @@ impl Tenants {
         }
     }
 
-    /// One of them no longer is. A tenant that is set aside is still to be called back.
+    /// One of them no longer is.
     pub(crate) fn rest(&self, name: &TenantId) {
         let mut all = self.0.lock();
         let Some(tenant) = all.awake.get(name) else { return };
         let last = tenant.awake.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last
-            && !tenant.memory.is_aside()
-            && let Some((name, tenant)) = all.awake.remove_entry(name)
-        {
+        if last && let Some((name, tenant)) = all.awake.remove_entry(name) {
             all.resting.insert(name, tenant);
         }
     }
