@@ -126,9 +126,9 @@ async fn workers_are_told_of_limits_and_which_part_of_a_rate_is_theirs() {
     const REPORT: &str = "/internal/v1/report";
     server.worker().post(REPORT, &with("pool-0", 3)).await.expect(204);
     let second = server.worker_in("pool-1", None).post(REPORT, &with("pool-1", 1)).await.expect(200);
-    assert_eq!(second, json!({"shares": {"acme": 250}}));
+    assert_eq!(second, json!({"shares": {"acme": 250}, "complete": false}));
     let first = server.worker().post(REPORT, &with("pool-0", 3)).await.expect(200);
-    assert_eq!(first, json!({"shares": {"acme": 750}}));
+    assert_eq!(first, json!({"shares": {"acme": 750}, "complete": false}));
     assert_eq!(limit(&dev, "fuelPerSecond").await["used"], json!(4_000));
     assert_eq!(limit(&dev, "guestMemoryBytes").await["used"], json!(10), "of each worker, the one that has most");
 }
