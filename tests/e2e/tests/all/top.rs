@@ -76,6 +76,10 @@ fn top_tells_what_pipelines_do_by_stage_and_tenant_and_nothing_of_others() -> Re
     ensure!((1.0..RECORDS as f64).contains(&number(&busy, "lag")?), "{busy}");
     ensure!(number(&busy, "memoryBytes")? > 0.0 && number(&busy, "stateBytes")? == 0.0, "{busy}");
 
+    until("the one with nothing to do to be told so", || {
+        let still = line(&top(&tenant)?, "still")?;
+        if still["fuelPerSecond"] == 0.0 { Ok(()) } else { Err(still.to_string()) }
+    })?;
     let items = top(&tenant).map_err(anyhow::Error::msg)?;
     ensure!(items.len() == 2 && items[0]["pipeline"] == "busy", "what burns most comes first: {items:?}");
     let still = &items[1];

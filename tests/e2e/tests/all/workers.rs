@@ -58,7 +58,11 @@ fn a_rate_is_shared_by_two_workers_and_none_of_it_is_lost() -> Result<()> {
     for (topic, partitions) in [("p-in", PARTITIONS), ("p-out", PARTITIONS), ("p-dead", 1)] {
         tenant.create_topic(topic, partitions)?;
     }
-    let workers = ["rated-0", "rated-1"].map(|slot| host.start_worker(&host.worker(slot)?));
+    let workers = ["rated-0", "rated-1"].map(|slot| {
+        // A pipeline that parks takes its series with it.
+        let worker = host.worker(slot)?.argument("--park-after-seconds").argument("0");
+        host.start_worker(&worker)
+    });
     let workers: Vec<Process> = workers.into_iter().collect::<Result<_>>()?;
     tenant.apply("p", manifest("p", "work", "") + &format!("batch: {{ records: {BATCH} }}\n"))?;
     let both = |status: &bulkhead_testbed::Status| status.workers == 2 && status.partitions == PARTITIONS as u32;

@@ -114,9 +114,8 @@ impl Arena {
     pub(super) fn judge(&self) -> Result<()> {
         self.neighbour.judge()?;
         let log = self.host.process().context("the server is gone")?.log();
-        // A guest's panic is in the log, too, as the guest's line.
-        let guests = "\"target\":\"guest\"";
-        let panicked = log.lines().find(|line| line.contains("panicked at") && !line.contains(guests));
+        // A guest's panic is in the log, too, in lines of JSON; the host's own is a line of the standard library's.
+        let panicked = log.lines().find(|line| line.starts_with("thread '") && line.contains("panicked at"));
         ensure!(panicked.is_none(), "the server panicked: {panicked:?}");
         Ok(())
     }
