@@ -1,7 +1,7 @@
 //! Stages written as core instructions, for what no Rust compiler would emit: tables that grow, memories of four gigabytes, outcomes that lie
 //! outside of the memory.
 //!
-//! Such a stage puts out nothing. It does what it is made for in a batch of which a value holds [`BAD`], and never says which record it is at.
+//! Such a stage puts out nothing. It does what it is made for in a batch of which a value holds `!`, and never says which record it is at.
 //! Must never: need a tool that is not a crate.
 
 use wasm_encoder::{

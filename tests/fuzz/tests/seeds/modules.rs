@@ -84,7 +84,7 @@ fn all() -> Vec<(&'static str, Vec<u8>, Option<Code>)> {
     let granted = ["wasi:clocks/monotonic-clock@0.2.3", "bulkhead:stage/host@0.1.0"];
     vec![
         ("core", busy().finish(), Some(Code::CoreModule)),
-        ("deep", hollow(nested(100)), None),
+        ("deep", hollow(nested(100)), Some(Code::CompileLimit)),
         ("empty", Component::new().finish(), Some(Code::WrongWorld)),
         ("granted", hollow(importing(&granted)), None),
         ("hollow", hollow(Component::new()), None),

@@ -52,7 +52,7 @@ pub(super) const GUARDS: &[Guard] = &[
     guard(
         Mutant {
             name: "a seal: dead letters",
-            file: "host/flow/src/pipeline/source.rs",
+            file: "host/flow/src/pipeline/source/join.rs",
             find: "keys.filter(|_| spec.dead_letter_sealed)",
             replace: "keys.filter(|_| spec.dead_letter_sealed && false)",
         },
