@@ -8,6 +8,13 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for. One that ends gives it back at once; but a child that was started at that moment has it until it begins its own
+/// program.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the data folder, the keys or the metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +61,7 @@ impl Folder {
         make_private_dir(path)?;
         let lock_path = path.join("control.lock");
         let lock = open_private(&lock_path).map_err(|error| OpenError::io("open", &lock_path, error))?;
-        match lock.try_lock() {
+        match lock_soon(&lock) {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::new(
                 Code::FolderLocked,
@@ -79,6 +86,17 @@ impl Folder {
         let path = self.path.join(name);
         open_private(&path).map_err(|error| OpenError::io("open", &path, error))?;
         Ok(path)
+    }
+}
+
+/// Takes the lock, or says that another process keeps it.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_AGAIN),
+            done => return done,
+        }
     }
 }
 

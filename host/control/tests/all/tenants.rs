@@ -58,11 +58,9 @@ async fn deleting_a_tenant_leaves_nothing_of_it_and_all_of_its_neighbour() {
     assert_eq!(server.ports.topics.names_of("acme"), Vec::<String>::new());
     assert_eq!(server.ports.topics.names_of("acme-2").len(), 3);
     let hidden = server.ports.topics.cleared();
-    assert_eq!(
-        hidden.iter().filter(|cleared| *cleared == "hidden of acme").count(),
-        2,
-        "until nothing is left: {hidden:?}"
-    );
+    // More than twice where a later step had to be tried again.
+    let times = hidden.iter().filter(|cleared| *cleared == "hidden of acme").count();
+    assert!(times >= 2, "until nothing is left: {hidden:?}");
     assert!(hidden.iter().any(|cleared| cleared.starts_with("outputs of acme/default/p ")), "{hidden:?}");
     assert!(!hidden.iter().any(|cleared| cleared.contains("acme-2")), "{hidden:?}");
     let objects = server.objects();
