@@ -73,10 +73,9 @@ pub(super) fn logged(stage: &mut Stage) -> Result<()> {
     const BYTES: u64 = 8_000;
     let acme = stage.acme.clone();
     let flood = move || acme.put("loud", &["!2000"]);
-    flood()?;
     let dropped = until("the stage to be told of dropped lines", || {
-        // It is told with the next line that it may log.
-        stage.acme.put("loud", &["!1"]).map_err(|error| error.to_string())?;
+        // It is told with the next line that it may log, where no new revision has taken over meanwhile.
+        flood().and_then(|()| stage.acme.put("loud", &["!1"])).map_err(|error| error.to_string())?;
         let path = "/projects/default/logs?pipeline=loud&level=warn&limit=1000";
         let shown = stage.acme.control().send(stage.acme.request(Method::GET, path)).map_err(|no| no.to_string())?;
         let lines = shown["items"].as_array().into_iter().flatten();
