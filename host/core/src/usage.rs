@@ -5,12 +5,36 @@
 //! same worker. Fuel of a worker that was killed, and of a call that was cut off, is in no record at all.
 //! Must never: hold a key, a value, or anything else of a record.
 
+use crate::bucket::{Column, ColumnType};
 use crate::name::{PipelineName, ProjectId, StageName};
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 /// The version of [`UsageRecord`] that is written now. Readers pass over records of a version that they do not know.
 pub const USAGE_VERSION: u32 = 1;
+
+/// The figures of a line of usage, as the API names them and every table writes them.
+pub const FIGURES: [&str; 12] = [
+    "batches",
+    "recordsIn",
+    "recordsOut",
+    "bytesIn",
+    "bytesOut",
+    "fuel",
+    "wastedFuel",
+    "wastedStart",
+    "wastedFailed",
+    "wastedConfirm",
+    "wastedDiscarded",
+    "wastedAborted",
+];
+
+/// The columns of lines of usage in a file: these keys, then [`FIGURES`].
+pub fn columns<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<Column> {
+    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false };
+    let key = |name: &str| column(name, if name == "revision" { ColumnType::Int64 } else { ColumnType::String });
+    keys.into_iter().map(key).chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect()
+}
 
 /// Fuel that did not go into what committed, by why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

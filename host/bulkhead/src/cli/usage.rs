@@ -8,27 +8,13 @@ use super::failure::Complaint;
 use super::output::{self, cell};
 use super::session::{Session, items, with_query};
 use crate::lines;
-use bulkhead_core::bucket::{Column, ColumnType, Format};
+use bulkhead_core::bucket::Format;
 use bulkhead_core::code::Code;
+use bulkhead_core::usage;
 use clap::Args;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The figures of a line, as the API names them.
-const FIGURES: [&str; 12] = [
-    "batches",
-    "recordsIn",
-    "recordsOut",
-    "bytesIn",
-    "bytesOut",
-    "fuel",
-    "wastedFuel",
-    "wastedStart",
-    "wastedFailed",
-    "wastedConfirm",
-    "wastedDiscarded",
-    "wastedAborted",
-];
 /// What lines may be about, as the API names it.
 const KEYS: [&str; 6] = ["at", "tenant", "project", "pipeline", "revision", "stage"];
 
@@ -110,12 +96,7 @@ fn keys_of(lines: &[Value]) -> Vec<&'static str> {
 fn write(file: &Path, format: Format, lines: &[Value]) -> anyhow::Result<()> {
     let broken =
         |why: String| Complaint::new(Code::AnswerUnreadable, format!("the server's figures cannot be written: {why}"));
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false };
-    let keys = keys_of(lines)
-        .into_iter()
-        .map(|key| column(key, if key == "revision" { ColumnType::Int64 } else { ColumnType::String }));
-    let columns = keys.chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect();
-    let bytes = lines::write(format, columns, lines).map_err(broken)?;
+    let bytes = lines::write(format, usage::columns(keys_of(lines)), lines).map_err(broken)?;
     let unwritable =
         |error| Complaint::new(Code::LocalFailure, format!("{} cannot be written: {error}", file.display()));
     Ok(std::fs::write(file, bytes).map_err(unwritable)?)

@@ -13,9 +13,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::bucket::{Column, ColumnType};
 use bulkhead_core::code::Code;
 use bulkhead_core::time::{format_rfc3339_ms, month_start_ms, parse_rfc3339_ms};
+use bulkhead_core::usage::{self, FIGURES};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use utoipa::{IntoParams, ToSchema};
@@ -26,21 +26,6 @@ pub(super) const CSV: &str = "text/csv; charset=utf-8";
 pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
 /// Lines of one answer at most.
 const LINES_MAX: i64 = 50_000;
-/// The figures of a line, as they are written.
-const FIGURES: [&str; 12] = [
-    "batches",
-    "recordsIn",
-    "recordsOut",
-    "bytesIn",
-    "bytesOut",
-    "fuel",
-    "wastedFuel",
-    "wastedStart",
-    "wastedFailed",
-    "wastedConfirm",
-    "wastedDiscarded",
-    "wastedAborted",
-];
 /// Hours of a day.
 const DAY_HOURS: i64 = 24;
 
@@ -136,7 +121,7 @@ pub(super) async fn usage(
         return Ok(([(header::CONTENT_TYPE, CSV)], csv(&items, &asked)).into_response());
     }
     if accept.starts_with(PARQUET) {
-        let (columns, write) = (columns(&asked), app.parquet());
+        let (columns, write) = (usage::columns(keys(&asked)), app.parquet());
         let written = tokio::task::spawn_blocking(move || {
             let lines = items.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
             lines.map_err(Problem::internal).and_then(|lines| write(&columns, &lines).map_err(Problem::from))
@@ -226,13 +211,6 @@ fn keys(asked: &UsageQuery) -> impl Iterator<Item = &'static str> {
     keys.into_iter().filter(|(_, told)| *told).map(|(name, _)| name)
 }
 
-/// The columns of the lines.
-fn columns(asked: &UsageQuery) -> Vec<Column> {
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false };
-    let key = |name: &str| column(name, if name == "revision" { ColumnType::Int64 } else { ColumnType::String });
-    keys(asked).map(key).chain(FIGURES.map(|name| column(name, ColumnType::Int64))).collect()
-}
-
 /// The lines for a spreadsheet. Names hold neither commas nor quotes.
 fn csv(items: &[LineView], asked: &UsageQuery) -> String {
     let mut text = keys(asked).chain(FIGURES).collect::<Vec<_>>().join(",");
@@ -290,7 +268,7 @@ mod tests {
             head.starts_with("at,project,pipeline,stage,batches,") && line == "t,default,p,s,0,0,0,0,0,7,0,0,0,0,0,0"
         );
         assert_eq!(head.split(',').count(), line.split(',').count());
-        let columns: Vec<_> = columns(&stage).into_iter().map(|column| column.name).collect();
+        let columns: Vec<_> = usage::columns(keys(&stage)).into_iter().map(|column| column.name).collect();
         assert_eq!(columns, head.split(',').collect::<Vec<_>>());
         let told = serde_json::to_value(row(Some("t"), Some("s"))).unwrap();
         let told: BTreeSet<_> = told.as_object().unwrap().keys().cloned().collect();
