@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 thread_local! {
     static BURNT: Cell<i64> = const { Cell::new(0) };
@@ -76,10 +76,7 @@ impl Turns {
                 self.charged.fetch_add(YIELD_INTERVAL_FUEL, Ordering::Relaxed);
                 burn(YIELD_INTERVAL_FUEL as i64);
             }
-            match polled {
-                Poll::Ready(done) => Poll::Ready(done),
-                Poll::Pending => Poll::Pending,
-            }
+            polled
         })
         .await
     }
@@ -99,6 +96,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::Poll;
 
     #[tokio::test]
     async fn each_turn_is_charged_and_the_last_settles_the_sum() {

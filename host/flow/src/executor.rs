@@ -7,7 +7,7 @@
 use crate::fair::{FairQueue, Spent, TenantSeries};
 use async_task::Task;
 use bulkhead_core::name::TenantId;
-use bulkhead_core::tenant_limits::WorkerLimits;
+use bulkhead_core::tenant_limits::{WorkerLimits, usual_weight};
 use bulkhead_engine::take_burnt;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -52,7 +52,8 @@ impl Executor {
 
     /// Takes over what tenants weigh. Those that are not named have nothing here.
     pub(crate) fn weigh(&self, tenants: &BTreeMap<TenantId, WorkerLimits>) {
-        self.queue.weigh(tenants.iter().map(|(name, limits)| (name.clone(), limits.weight)).collect());
+        let unusual = tenants.iter().filter(|(_, limits)| limits.weight != usual_weight());
+        self.queue.weigh(unusual.map(|(name, limits)| (name.clone(), limits.weight)).collect());
         self.series.keep(|tenant| tenants.contains_key(tenant));
     }
 

@@ -91,8 +91,17 @@ impl<W> Account<W> {
     fn grant(&mut self, round: u64) {
         let rounds = std::mem::replace(&mut self.round, round).abs_diff(round);
         let brought = self.quantum.saturating_mul(i64::try_from(rounds).unwrap_or(i64::MAX));
-        let saved = self.quantum * SAVED_ROUNDS as i64;
-        self.credit = self.credit.saturating_add(brought).min(self.credit.max(saved));
+        self.give(brought);
+    }
+
+    /// The most that it may save up.
+    fn saved(&self) -> i64 {
+        self.quantum * SAVED_ROUNDS as i64
+    }
+
+    /// Gives it so much, or takes it; what it has beyond [`Account::saved`], of a larger weight, stays and does not grow.
+    fn give(&mut self, fuel: i64) {
+        self.credit = self.credit.saturating_add(fuel).min(self.credit.max(self.saved()));
     }
 
     /// Rounds after which it may run.
@@ -103,9 +112,10 @@ impl<W> Account<W> {
 
     /// Whether nothing is lost by closing it.
     fn is_whole(&self, round: u64) -> bool {
-        let saved = self.quantum * SAVED_ROUNDS as i64;
         let rounds = i64::try_from(round - self.round).unwrap_or(i64::MAX);
-        !self.listed && self.running == 0 && self.credit.saturating_add(self.quantum.saturating_mul(rounds)) >= saved
+        !self.listed
+            && self.running == 0
+            && self.credit.saturating_add(self.quantum.saturating_mul(rounds)) >= self.saved()
     }
 }
 
@@ -183,8 +193,7 @@ impl<W> Rounds<W> {
         let Some(account) = self.accounts.get_mut(tenant) else { return };
         let cost = cost.clamp(-COST_MAX, COST_MAX);
         account.running = account.running.saturating_sub(1);
-        let saved = account.quantum * SAVED_ROUNDS as i64;
-        account.credit = account.credit.saturating_add(advance - cost).min(account.credit.max(saved));
+        account.give(advance - cost);
         account.expected = ((3 * account.expected + cost.max(1)) / 4).clamp(1, 4 * QUANTUM);
     }
 
