@@ -2,7 +2,7 @@
 //!
 //! Must never: hold a topic that no row names.
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Ends, Pipeline};
 use bulkhead_core::scope::PhysicalTopic;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +16,7 @@ const UNKNOWN_END: i64 = -1;
 pub(crate) struct Row {
     pub(crate) pipeline: Arc<Pipeline>,
     /// Each input with the ends up to which all is committed.
-    pub(crate) ends: Box<[(PhysicalTopic, Box<[i64]>)]>,
+    pub(crate) ends: Ends,
 }
 
 struct Parked {

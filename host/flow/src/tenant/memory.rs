@@ -110,9 +110,11 @@ impl Ceiling {
     pub(crate) fn keep(&mut self, tenants: &Tenants, now: Instant) {
         let all = tenants.all();
         let mut held: Vec<_> = all.iter().map(|(name, tenant)| (tenant.memory.held(), name, tenant)).collect();
-        held.sort_unstable_by_key(|(held, name, _)| (std::cmp::Reverse(*held), *name));
         let all_held: u64 = held.iter().map(|(held, ..)| held).sum();
         let mut sum = all_held;
+        if sum > self.bytes {
+            held.sort_unstable_by_key(|(held, name, _)| (std::cmp::Reverse(*held), *name));
+        }
         for (held, name, tenant) in held {
             if sum <= self.bytes {
                 break;

@@ -43,7 +43,8 @@ impl Sizes {
             if matches!(reported, Ok(None)) && was_known {
                 tracing::warn!(
                     target: "kafka",
-                    "bytes of topics are not known, so the limit `topicBytes` holds nobody: allow Bulkhead's user `Describe` on the                      cluster, and have it log in by PLAIN or SCRAM"
+                    "bytes of topics are not known, so the limit `topicBytes` holds nobody: allow Bulkhead's user `Describe` on the \
+                     cluster, and have it log in by PLAIN or SCRAM"
                 );
             }
             *last = Some((Instant::now(), reported));
