@@ -1,17 +1,18 @@
 //! What the record path tells Prometheus, by tenant and pipeline.
 //!
-//! Cardinality is bounded: after [`PIPELINES_MAX`] pipelines, further ones share the labels `_other`; a pipeline that is gone or parked takes
-//! its series with it. Counters count committed work, so their sum over restarts is what was really done.
+//! Cardinality is bounded: [`PIPELINES_MAX`] pipelines have series of their own, further ones share the labels `_other`. A pipeline that is gone
+//! takes its series with it. One that is parked keeps them, or a counter could come and go between two scrapes, until another needs the place:
+//! then the one that is parked for longest gives it up. Counters count committed work, so their sum over restarts is what was really done.
 //! Must never: carry a label that a record or a guest can choose.
 
+mod names;
 mod pipeline;
 
 pub(crate) use pipeline::PipelineMetrics;
 
-use bulkhead_core::assignment::PipelineKey;
+use names::Names;
 use parking_lot::Mutex;
 use prometheus::{CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Pipelines that have series of their own at one time.
@@ -22,7 +23,7 @@ const LABELS: [&str; 3] = ["tenant", "project", "pipeline"];
 /// All series of a worker.
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    named: Arc<Mutex<BTreeSet<PipelineKey>>>,
+    names: Arc<Mutex<Names>>,
     records: IntCounterVec,
     bytes: IntCounterVec,
     dead_letters: IntCounterVec,
@@ -66,7 +67,7 @@ impl Metrics {
             Ok(made)
         };
         Ok(Self {
-            named: Arc::default(),
+            names: Arc::default(),
             records: counter("records_total", "Records committed", &with(&["direction"]))?,
             bytes: counter("bytes_total", "Bytes of keys, values and headers committed", &with(&["direction"]))?,
             dead_letters: counter("dead_letters_total", "Records that became dead letters", &LABELS)?,
@@ -89,17 +90,5 @@ impl Metrics {
             lane_batches: gauge("lane_batches", "Batches waiting in a lane", &["lane"])?,
             lane_bytes: gauge("lane_bytes", "Bytes of the transaction that a lane commits", &["lane"])?,
         })
-    }
-
-    /// The labels of a pipeline: its own where there is room for another name, which it has until [`Metrics::forget`].
-    pub(super) fn name(&self, key: &PipelineKey) -> Option<[String; 3]> {
-        let mut named = self.named.lock();
-        let known = named.contains(key) || (named.len() < PIPELINES_MAX && named.insert(key.clone()));
-        known.then(|| [key.tenant.to_string(), key.project.to_string(), key.pipeline.to_string()])
-    }
-
-    /// Another may have the place of this name.
-    pub(super) fn forget(&self, key: &PipelineKey) {
-        self.named.lock().remove(key);
     }
 }

@@ -1,10 +1,11 @@
-//! The series of one pipeline: there while it is awake, none while it is parked.
+//! The series of one pipeline: there while it is awake, and while it is parked until another needs their place.
 //!
-//! Its counters go on from what they were when it wakes, so that what Prometheus adds up is right over any number of rests; the histogram of
-//! its batches begins anew.
-//! Must never: leave a series of a pipeline that is gone or parked.
+//! Its counters go on from what they were when it wakes without series, so that what Prometheus adds up is right over any number of rests; the
+//! histogram of its batches then begins anew. One that did nothing yet has none while it is parked: an idle tenant costs no scrape anything.
+//! Must never: leave a series of a pipeline that is gone.
 
 use super::Metrics;
+use super::names::Name;
 use crate::tenant::Rate;
 use bulkhead_core::assignment::{PipelineKey, Totals};
 use bulkhead_core::code::Code;
@@ -26,6 +27,8 @@ pub(crate) struct PipelineMetrics {
 #[derive(Default)]
 struct Shown {
     series: Option<Arc<Series>>,
+    /// The number of its rest, while it has series of its own and is parked.
+    rest: Option<u64>,
     /// What its own series counted, while it has none.
     totals: Totals,
     /// What is counted only where it happens, ever.
@@ -122,22 +125,64 @@ impl PipelineMetrics {
 
     /// The pipeline is awake: its series are there, and count on.
     pub(crate) fn show(&self) {
-        let mut shown = self.shown.lock();
-        if shown.series.is_some() {
+        loop {
+            let mut shown = self.shown.lock();
+            if let Some(rest) = shown.rest.take() {
+                self.all.names.lock().wake(rest);
+            }
+            if shown.series.is_some() {
+                return;
+            }
+            let name = self.all.names.lock().take(&self.key);
+            if let Name::After(rest, who) = name {
+                // One at a time is locked, or two that wake could wait for each other.
+                drop(shown);
+                if let Some(who) = who.upgrade() {
+                    who.give_up(rest);
+                }
+                continue;
+            }
+            let own = matches!(name, Name::Own)
+                .then(|| [self.key.tenant.to_string(), self.key.project.to_string(), self.key.pipeline.to_string()]);
+            let series = Series::new(&self.all, own);
+            if series.own.is_some() {
+                series.count(&std::mem::take(&mut shown.totals));
+                shown.rare.iter().for_each(|(what, count)| series.count_rare(&self.all, *what, *count));
+            }
+            shown.series = Some(Arc::new(series));
             return;
         }
-        let series = Series::new(&self.all, self.all.name(&self.key));
-        if series.own.is_some() {
-            series.count(&std::mem::take(&mut shown.totals));
-            shown.rare.iter().for_each(|(what, count)| series.count_rare(&self.all, *what, *count));
+    }
+
+    /// The pipeline is parked: its series stay while there is room for them, where there is something in them.
+    pub(crate) fn rest(self: &Arc<Self>) {
+        let mut shown = self.shown.lock();
+        let told = shown.series.as_ref().filter(|series| series.own.is_some());
+        if told.is_some_and(|series| series.counted() != Totals::default() || !shown.rare.is_empty()) {
+            shown.rest = Some(self.all.names.lock().rest(self));
+        } else {
+            self.take_away(&mut shown);
         }
-        shown.series = Some(Arc::new(series));
+    }
+
+    /// Takes the pipeline's series away for another one's, where it still has this rest.
+    fn give_up(&self, rest: u64) {
+        let mut shown = self.shown.lock();
+        if shown.rest == Some(rest) {
+            self.take_away(&mut shown);
+        }
     }
 
     /// Takes the pipeline's series away. Counting goes on without effect. Not done on drop: a lane may hold the pipeline for a while
     /// longer, when another of the same name has series already.
     pub(crate) fn hide(&self) {
-        let mut shown = self.shown.lock();
+        self.take_away(&mut self.shown.lock());
+    }
+
+    fn take_away(&self, shown: &mut Shown) {
+        if let Some(rest) = shown.rest.take() {
+            self.all.names.lock().wake(rest);
+        }
         let Some(series) = shown.series.take() else { return };
         let Some(own) = &series.own else {
             // What was counted stays with all that share.
@@ -167,7 +212,7 @@ impl PipelineMetrics {
                 Rare::Limited(limit) => all.limited.remove_label_values(&[tenant, project, pipeline, limit]),
             };
         }
-        all.forget(&self.key);
+        all.names.lock().forget(&self.key);
     }
 
     /// Counts committed work.
@@ -236,5 +281,60 @@ impl PipelineMetrics {
         let Some(series) = shown.series.clone() else { return };
         *shown.rare.entry(what).or_default() += more;
         series.count_rare(&self.all, what, more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PIPELINES_MAX;
+    use super::*;
+    use prometheus::Registry;
+
+    fn pipeline(all: &Metrics, number: usize) -> Arc<PipelineMetrics> {
+        let key = PipelineKey {
+            tenant: "acme".parse().unwrap(),
+            project: "default".parse().unwrap(),
+            pipeline: format!("p-{number}").parse().unwrap(),
+        };
+        Arc::new(PipelineMetrics::new(all.clone(), key))
+    }
+
+    fn counted(registry: &Registry, name: &str) -> Option<u64> {
+        let families = registry.gather();
+        let fuel = families.iter().find(|family| family.name() == "bulkhead_fuel_total")?;
+        let own = |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|label| label.value() == name);
+        fuel.get_metric().iter().find(own).map(|metric| metric.get_counter().get_value() as u64)
+    }
+
+    #[test]
+    fn who_is_parked_for_longest_makes_room_and_counts_on_when_it_wakes() {
+        let registry = Registry::new();
+        let all = Metrics::new(&registry).unwrap();
+        let some: Vec<_> = (0..=PIPELINES_MAX).map(|number| pipeline(&all, number)).collect();
+        let (last, first) = some.split_last().unwrap();
+        first.iter().for_each(|one| one.show());
+        last.show();
+        assert_eq!(counted(&registry, &format!("p-{PIPELINES_MAX}")), None, "all others are awake");
+        last.hide();
+        for one in first {
+            one.committed(&Totals { fuel: 7, ..Totals::default() });
+        }
+        // They rest in the order of their numbers, but the first wakes and rests again.
+        first.iter().for_each(|one| one.rest());
+        (first[0].show(), first[0].rest());
+        last.show();
+        last.committed(&Totals { fuel: 1, ..Totals::default() });
+        let told = |number: usize| counted(&registry, &format!("p-{number}"));
+        assert_eq!((told(0), told(1), told(2), told(PIPELINES_MAX)), (Some(7), None, Some(7), Some(1)));
+        first[1].show();
+        first[1].committed(&Totals { fuel: 1, ..Totals::default() });
+        assert_eq!((told(1), told(2)), (Some(8), None));
+        assert_eq!(counted(&registry, "_other"), Some(0));
+        // One that did nothing gives its place back at once.
+        first[1].hide();
+        let idle = pipeline(&all, PIPELINES_MAX + 1);
+        (idle.show(), idle.rest());
+        assert_eq!(told(PIPELINES_MAX + 1), None);
+        assert_eq!(all.names.lock().len(), PIPELINES_MAX - 1);
     }
 }

@@ -105,7 +105,7 @@ impl Pipeline {
         let state = Arc::new(PipelineState::new(
             key.clone(),
             assignment.incarnation.clone(),
-            PipelineMetrics::new(tools.metrics.clone(), key.clone()),
+            Arc::new(PipelineMetrics::new(tools.metrics.clone(), key.clone())),
             (tools.tenants.get(&key.tenant), tools.lanes.shared(&key)),
         ));
         let order = Order { number: 1, assignment: Arc::new(assignment), stop: false };
@@ -193,7 +193,7 @@ impl Pipeline {
     fn park(self: &Arc<Self>, order: u64, ends: Ends) -> bool {
         self.settle(order, Body::Parked, || {
             self.state.uses.flush();
-            self.state.metrics.hide();
+            self.state.metrics.rest();
             self.tools.parking.add(Row { pipeline: self.clone(), ends });
         })
     }

@@ -26,7 +26,7 @@ pub(crate) struct PipelineState {
     pub(crate) key: PipelineKey,
     /// [`bulkhead_core::assignment::PipelineAssignment::incarnation`].
     pub(crate) incarnation: String,
-    pub(crate) metrics: PipelineMetrics,
+    pub(crate) metrics: Arc<PipelineMetrics>,
     /// What its tenant may use here, with all its other pipelines.
     pub(crate) tenant: Arc<Tenant>,
     /// For what it waited of late.
@@ -75,7 +75,7 @@ impl PipelineState {
     pub(crate) fn new(
         key: PipelineKey,
         incarnation: String,
-        metrics: PipelineMetrics,
+        metrics: Arc<PipelineMetrics>,
         (tenant, lane): (Arc<Tenant>, Arc<Lane>),
     ) -> Self {
         let lane = Mutex::new(lane);

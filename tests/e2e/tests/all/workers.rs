@@ -59,8 +59,7 @@ fn a_rate_is_shared_by_two_workers_and_none_of_it_is_lost() -> Result<()> {
         tenant.create_topic(topic, partitions)?;
     }
     let workers = ["rated-0", "rated-1"].map(|slot| {
-        // A pipeline that parks takes its series with it.
-        let worker = host.worker(slot)?.argument("--park-after-seconds").argument("0");
+        let worker = host.worker(slot)?;
         host.start_worker(&worker)
     });
     let workers: Vec<Process> = workers.into_iter().collect::<Result<_>>()?;
