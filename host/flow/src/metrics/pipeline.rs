@@ -321,7 +321,8 @@ mod tests {
         }
         // They rest in the order of their numbers, but the first wakes and rests again.
         first.iter().for_each(|one| one.rest());
-        (first[0].show(), first[0].rest());
+        first[0].show();
+        first[0].rest();
         last.show();
         last.committed(&Totals { fuel: 1, ..Totals::default() });
         let told = |number: usize| counted(&registry, &format!("p-{number}"));
@@ -333,7 +334,8 @@ mod tests {
         // One that did nothing gives its place back at once.
         first[1].hide();
         let idle = pipeline(&all, PIPELINES_MAX + 1);
-        (idle.show(), idle.rest());
+        idle.show();
+        idle.rest();
         assert_eq!(told(PIPELINES_MAX + 1), None);
         assert_eq!(all.names.lock().len(), PIPELINES_MAX - 1);
     }
