@@ -1,12 +1,13 @@
 //! Where attacks take place: a server, a neighbour that sends a record at a time and waits for it, and one attack at a time.
 //!
-//! Must never: let two attacks strike at the same time.
+//! Must never: let two attacks strike the same server at the same time.
 
 use crate::brokers::{Broker, shared};
 use crate::neighbour::Neighbour;
 use crate::shared::tenant_with_guests;
 use anyhow::{Context, Result, ensure};
 use bulkhead_testbed::{Host, Serve};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -62,11 +63,17 @@ pub(super) fn probes() -> (usize, bool) {
     (asked.unwrap_or(PROBES), asked.is_some())
 }
 
-/// Runs one attack on this ground; the others wait.
+/// Runs one attack on this ground; others wait. There are two servers on the embedded log, since most of an attack is waiting, and one on
+/// the broker, which knows one attacker.
 pub(super) fn enter(ground: Ground, attack: impl FnOnce(&mut Arena) -> Result<()>) -> Result<()> {
-    static ARENAS: [Mutex<Weak<Mutex<Arena>>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
+    static ARENAS: [Mutex<Weak<Mutex<Arena>>>; 3] = [const { Mutex::new(Weak::new()) }; 3];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let place = match ground {
+        Ground::Embedded => NEXT.fetch_add(1, Ordering::Relaxed) % 2,
+        Ground::Kafka => 2,
+    };
     let arena = {
-        let mut place = ARENAS[ground as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = ARENAS[place].lock().unwrap_or_else(PoisonError::into_inner);
         match place.upgrade() {
             Some(arena) => arena,
             None => {

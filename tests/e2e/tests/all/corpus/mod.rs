@@ -1,7 +1,7 @@
 //! The corpus of attacks on a real server: what each is told, that the server lives, and that a neighbour's records all arrive once.
 //!
 //! Each attack of `bulkhead_test_guests::corpus` is a test here, and its scene says how it is done: an attack without one does not compile.
-//! They take turns at one server for each log, so that what the neighbour sees is that attack's doing. `BULKHEAD_CORPUS_PROBES` says how many
+//! Those of one server take turns, so that what the neighbour sees is that attack's doing. `BULKHEAD_CORPUS_PROBES` says how many
 //! records of the neighbour for each, and prints a table; `cargo xtask bench corpus` takes 100.
 //! Must never: let an attack pass that did not take place, or judge a time.
 
