@@ -4,7 +4,7 @@
 //! sends each time, `BULKHEAD_ISOLATION_KINDS` which kinds.
 //! Must never: let an attacker run out of work while the victim is looked at.
 
-use super::{LONG, asked, burn, load};
+use super::{LONG, asked, burn, feed, load};
 use crate::neighbour::Neighbour;
 use crate::shared::tenant_with_guests;
 use anyhow::{Result, ensure};
@@ -17,23 +17,56 @@ const FUEL_EACH: f64 = 400e6;
 struct Kind {
     name: &'static str,
     guest: &'static str,
-    /// What each record says, and how many there are.
+    /// What each record says, and more of them than one attacker alone does for each that the victim sends.
     work: (&'static str, usize),
     does: &'static str,
     /// Whether it burns fuel as fast as it may, so that shares can be told.
     burns: bool,
+    /// Whether its records become dead letters, which shows that it does what it is said to do.
+    dies: bool,
 }
 
 const KINDS: [Kind; 8] = [
-    Kind { name: "work", guest: "work", work: (LONG, 2_000), does: "works as much as it may", burns: true },
-    Kind { name: "spin", guest: "spin", work: ("x", 500), does: "never returns", burns: true },
-    Kind { name: "start", guest: "init_spins", work: ("x", 10), does: "never returns from `init`", burns: false },
-    Kind { name: "memory", guest: "exhaust_memory", work: ("x", 2_000), does: "takes all memory", burns: false },
-    Kind { name: "stack", guest: "recursion", work: ("x", 2_000), does: "calls itself without end", burns: false },
-    Kind { name: "outputs", guest: "huge_output", work: ("x", 2_000), does: "puts out more than it may", burns: false },
-    Kind { name: "log", guest: "log_flood", work: ("x", 2_000), does: "floods its log", burns: false },
-    Kind { name: "trap", guest: "trap", work: ("x", 5_000), does: "traps at once", burns: false },
+    Kind { name: "work", guest: "work", work: (LONG, 150), does: "works as much as it may", burns: true, dies: false },
+    Kind { name: "spin", guest: "spin", work: ("!", 20), does: "never returns", burns: true, dies: true },
+    Kind {
+        name: "start",
+        guest: "init_spins",
+        work: ("x", 1),
+        does: "never returns from `init`",
+        burns: false,
+        dies: false,
+    },
+    Kind {
+        name: "memory",
+        guest: "exhaust_memory",
+        work: ("!", 400),
+        does: "takes all memory",
+        burns: false,
+        dies: true,
+    },
+    Kind {
+        name: "stack",
+        guest: "recursion",
+        work: ("!", 400),
+        does: "calls itself without end",
+        burns: false,
+        dies: true,
+    },
+    Kind {
+        name: "outputs",
+        guest: "huge_output",
+        work: ("!", 400),
+        does: "puts out more than it may",
+        burns: false,
+        dies: true,
+    },
+    Kind { name: "log", guest: "log_flood", work: ("!1000", 400), does: "floods its log", burns: false, dies: false },
+    Kind { name: "trap", guest: "trap", work: ("!", 800), does: "traps at once", burns: false, dies: true },
 ];
+
+/// Records that an attacker has at least.
+const RECORDS_MIN: usize = 500;
 
 struct Scene {
     host: Host,
@@ -70,10 +103,19 @@ impl Scene {
         let (mut shares, mut running, mut wanted) = (Vec::new(), 0, 1);
         while wanted <= self.attackers.len() {
             let more = &self.attackers[running..wanted];
-            more.iter().try_for_each(|attacker| load(attacker, kind.name, kind.guest, kind.work))?;
+            let (value, records) = kind.work;
+            let records = (records * self.probes / wanted).max(RECORDS_MIN);
+            more.iter().try_for_each(|attacker| load(attacker, kind.name, kind.guest, (value, records)))?;
             running = wanted;
+            // Those that were there have worked meanwhile.
+            self.attackers[..running].iter().try_for_each(|one| feed(one, kind.name, (value, records)))?;
             let (p50, p99) = self.victim.probes(self.probes)?;
             let share = if kind.burns { Some(self.share(running)?) } else { None };
+            for attacker in &self.attackers[..running] {
+                let status = attacker.status(kind.name)?;
+                ensure!(status.lag != Some(0), "{}, {running} of them, ran out of work: {status:?}", kind.name);
+                ensure!(status.totals.dead_letters > 0 || !kind.dies, "{} does no harm: {status:?}", kind.name);
+            }
             let ratio = |beside: u128, alone: u128| beside as f64 / alone.max(1) as f64;
             println!(
                 "| {}: {} | {running} | {p50} | {p99} | {:.2} | {:.2} | {} |",

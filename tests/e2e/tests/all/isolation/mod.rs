@@ -38,15 +38,21 @@ fn burn(host: &Host, fuel: f64) -> Result<BTreeMap<String, f64>> {
 
 /// Gives a tenant a pipeline of this guest with so many records to do, in small batches, on more partitions than there are threads: who wants
 /// all there is does not wait for itself.
-fn load(tenant: &Tenant, name: &str, guest: &str, (value, records): (&str, usize)) -> Result<()> {
+fn load(tenant: &Tenant, name: &str, guest: &str, work: (&str, usize)) -> Result<()> {
     for topic in ["in", "out", "dead"] {
         tenant.create_topic(&format!("{name}-{topic}"), PARTITIONS)?;
     }
+    feed(tenant, name, work)?;
+    tenant.apply(name, manifest(name, guest, "") + "batch: { records: 5 }\n")?;
+    Ok(())
+}
+
+/// Gives such a pipeline so many records more.
+fn feed(tenant: &Tenant, name: &str, (value, records): (&str, usize)) -> Result<()> {
     let lines: Vec<_> = (0..records).map(|i| Line::text(&i.to_string(), value)).collect();
-    for some in lines.chunks(500) {
+    for some in lines.chunks(1_000) {
         tenant.produce(&format!("{name}-in"), some)?;
     }
-    tenant.apply(name, manifest(name, guest, "") + "batch: { records: 5 }\n")?;
     Ok(())
 }
 
