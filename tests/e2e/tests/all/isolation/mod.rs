@@ -5,6 +5,7 @@
 //! Must never: judge a time.
 
 mod attackers;
+mod sizing;
 mod weights;
 
 use crate::shared::manifest;
