@@ -4,7 +4,11 @@
 
 use anyhow::Result;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::ops::Add;
+use std::process::Command;
+
+/// How the line begins that ends what a test program says.
+const RESULT: &str = "test result: ";
 
 /// Tests over all test programs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -13,25 +17,50 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
 }
 
+/// When what a `cargo test` says is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// At once.
+    Lines,
+    /// Each test program's when it has ended, so that another run's may be shown meanwhile.
+    Programs,
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
+    }
+}
+
 impl Tally {
     /// Runs a `cargo test`, shows what it says and adds up its results.
     ///
     /// # Errors
     /// Where it cannot be run. Failing tests are no error here: they are counted.
-    pub(crate) fn of(mut command: Command) -> Result<Tally> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
+    pub(crate) fn of(mut command: Command, show: Show) -> Result<Tally> {
+        let (reader, writer) = std::io::pipe()?;
+        let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        // It holds this process's ends of the pipe, which else would never end.
+        drop(command);
         let mut tally = Tally::default();
-        for line in BufReader::new(child.stdout.take().expect("it is piped")).split(b'\n') {
+        let mut kept = String::new();
+        for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
-            println!("{line}");
             tally.add_line(&line);
+            kept = kept + &line + "\n";
+            if show == Show::Lines || line.starts_with(RESULT) {
+                print!("{}", std::mem::take(&mut kept));
+            }
         }
+        print!("{kept}");
         Ok(tally.settle(child.wait()?.success()))
     }
 
     /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`; other lines count nothing.
     fn add_line(&mut self, line: &str) {
-        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+        let Some((_, counts)) = line.strip_prefix(RESULT).and_then(|rest| rest.split_once(". ")) else {
             return;
         };
         for count in counts.split("; ") {

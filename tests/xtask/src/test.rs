@@ -6,9 +6,11 @@
 
 use crate::command::{cargo, target};
 use crate::steps::Steps;
-use crate::tally::Tally;
+use crate::tally::{Show, Tally};
 use crate::{data, monitoring, schemathesis, services, setup, wasm};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// Runs everything; with arguments, only the tests that `cargo test` chooses by them.
@@ -35,7 +37,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
             tally = steps.run("test", || tests(arguments)).unwrap_or_default();
             if arguments.is_empty() {
                 let asked = steps.run("requests from the API's description", schemathesis::test).unwrap_or_default();
-                tally = Tally { passed: tally.passed + asked.passed, failed: tally.failed + asked.failed };
+                tally = tally + asked;
             }
         }
     }
@@ -64,8 +66,39 @@ fn check(steps: &mut Steps) {
     steps.run("documentation", || cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run());
 }
 
+/// All tests; those of the suites named `all` at the same time as the others, since most of them wait for most of their time.
 fn tests(arguments: &[&str]) -> Result<Tally> {
-    // Most of them wait for most of their time, for a server that starts or a lease that runs out: two for each processor keep it busy.
+    if !arguments.is_empty() {
+        return Tally::of(suites(arguments), Show::Lines);
+    }
+    let others = other_suites()?;
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| -> Result<Tally> {
+            let named = others.iter().flat_map(|name| ["--test", name]);
+            let arguments: Vec<&str> = ["--lib", "--bins"].into_iter().chain(named).collect();
+            let tests = Tally::of(suites(&arguments), Show::Programs)?;
+            Ok(tests + Tally::of(suites(&["--doc"]), Show::Programs)?)
+        });
+        let suites = Tally::of(suites(&["--test", ALL]), Show::Lines);
+        Ok(suites? + others.join().expect("it does not panic")?)
+    })
+}
+
+/// The name of the suites that take most of the time.
+const ALL: &str = "all";
+
+/// Names of test programs other than [`ALL`].
+fn other_suites() -> Result<BTreeSet<String>> {
+    let metadata = cargo(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
+    let suites = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
+    Ok(suites.filter(|name| *name != ALL).map(str::to_owned).collect())
+}
+
+fn suites(arguments: &[&str]) -> std::process::Command {
+    // Two for each processor, as they wait for a server that starts or a lease that runs out.
     let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let command = cargo(["test", "--workspace", "--no-fail-fast"])
         .args(arguments)
@@ -73,5 +106,19 @@ fn tests(arguments: &[&str]) -> Result<Tally> {
         .env("BULKHEAD_BIN", target().join("debug/bulkhead"))
         .env("RUST_TEST_THREADS", threads.to_string())
         .env("BULKHEAD_COMPILER", target().join("debug/bulkhead-harness-compiler"));
-    Tally::of(command.into_std())
+    command.into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_suite_is_forgotten() {
+        let others = other_suites().unwrap();
+        for name in ["architecture", "kafka", "postgres", "own_schema", "own_database", "embedded", "seeds", "vault"] {
+            assert!(others.contains(name), "{name} is not in {others:?}");
+        }
+        assert!(!others.contains(ALL));
+    }
 }
