@@ -53,6 +53,7 @@ cargo xtask COMMAND
   bench isolation [KINDS]  shares by weight, and a victim beside up to 100 attackers of each kind
   bench lane [OPTIONS]     what a hostile tenant on a shared lane costs the others
   bench limits             a tenant at each of its limits in turn, and its neighbour's p50 and p99 meanwhile
+  bench sizing [CASES]     what a tenant costs a worker in CPU and memory, all sending 1, 10 or 100 records a second
   bench state [KEYS]       how long much state takes to move to another worker, and what memory
   bench storm              what one tenant's calls cost while another sends twenty times its rate
   bench peers [OPTIONS]    the same work in native Rust, Kafka Streams, Flink and Bulkhead

@@ -20,6 +20,9 @@ const BILL_RECORDS: &str = "3000";
 /// Tenants of the benchmark of idle ones where nobody says how many.
 const IDLE_TENANTS: &str = "10000";
 
+/// What the benchmark of sizing takes where nobody says: records a second of each tenant, and how many tenants.
+const SIZING_CASES: &str = "1x200,10x100,100x20";
+
 /// Runs the benchmark that the first argument names.
 ///
 /// # Errors
@@ -55,7 +58,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
                 ("BULKHEAD_ISOLATION_FUEL", "3e10"),
                 ("BULKHEAD_ISOLATION_KINDS", kinds),
             ];
-            test(setup::Needs::Building, "isolation::", &asked)
+            test(setup::Needs::Everything, "isolation::", &asked)
+        }
+        ["sizing", more @ ..] => {
+            let cases = more.first().copied().unwrap_or(SIZING_CASES);
+            let asked = [("BULKHEAD_SIZING", cases), ("BULKHEAD_SIZING_SECONDS", "30")];
+            test(setup::Needs::Everything, "sizing::", &asked)
         }
         ["fire", more @ ..] => {
             setup::run(setup::Needs::Everything)?;
@@ -93,7 +101,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         _ => {
             bail!(
                 "name a benchmark: abi, anomalies, bill, corpus, delays, erasure, fire, idle, isolation, lane, limits, peers, \
-                 state or storm"
+                 sizing, state or storm"
             )
         }
     }
