@@ -5,7 +5,7 @@
 use bulkhead_core::assignment::PipelineKey;
 use bulkhead_core::name::StageName;
 use bulkhead_engine::{GuestLog, Level};
-use bulkhead_flow::GuestLogs;
+use bulkhead_flow::{GuestLogs, TenantMemory};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -30,7 +30,7 @@ struct StageEvents {
 }
 
 impl GuestLogs for GuestEvents {
-    fn sink(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog> {
+    fn sink(&self, pipeline: &PipelineKey, stage: &StageName, _: TenantMemory) -> Arc<dyn GuestLog> {
         Arc::new(StageEvents { pipeline: pipeline.clone(), stage: stage.clone() })
     }
 }

@@ -159,6 +159,14 @@ pub const COLUMNS_MAX: usize = 200;
 pub const BY_VALUES_MAX: usize = 256;
 /// Bytes of gathered rows, as they are in memory, that one bucket output may hold in a worker. Above it the largest roll ends early.
 pub const SINK_BUFFER_BYTES: u64 = 64 * MIB;
+/// Log lines of one pipeline that wait in a worker to be sent to control. Above it the newest are dropped, and counted.
+pub const WAITING_LINES_MAX: usize = 1_000;
+/// What such a line counts beside its text: names, times, and its place among the others.
+pub const WAITING_LINE_BYTES: u64 = 256;
+/// Bytes of lines that wait of one tenant; they are part of its `memoryBytes`. Above it the newest go of its pipeline that holds most.
+pub const WAITING_LINES_BYTES_MAX: u64 = MIB;
+/// Bytes of lines that wait of all tenants together, and no more than an eighth of what a worker may hold. Above it the newest go of the tenant that holds most.
+pub const WAITING_LINES_WORKER_BYTES_MAX: u64 = 32 * MIB;
 
 /// When the rows that a bucket output has gathered become an object: whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

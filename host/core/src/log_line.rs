@@ -82,6 +82,6 @@ pub struct LogLine {
 pub struct WorkerLines {
     /// The worker's slot.
     pub worker: String,
-    /// In the order in which they were written.
+    /// Those of a pipeline in the order in which they were written.
     pub lines: Vec<LogLine>,
 }

@@ -194,7 +194,7 @@ tenant_limits! {
     log_bytes = "logBytes", Bytes, 32 * MIB, 0, 64 * GIB;
     /// Lines in a tenant's logs. Above it the oldest go.
     log_lines = "logLines", Count, 100_000, 0, 100_000_000;
-    /// Bytes that one worker holds for a tenant: batches, outputs until their commit, and what its guests have taken. Above it its pipelines hold one batch each, and wait.
+    /// Bytes that one worker holds for a tenant: batches, outputs until their commit, log lines until control has them, and what its guests have taken. Above it its pipelines hold one batch each, and wait.
     memory_bytes = "memoryBytes", Bytes, GIB, MIB, 1_024 * GIB;
     /// Bytes of all modules.
     module_bytes = "moduleBytes", Bytes, 8 * GIB, 0, 1_024 * GIB;

@@ -12,7 +12,7 @@ use crate::parking::Parking;
 use crate::pipeline::Pipeline;
 use crate::pipeline::state::PipelineState;
 use crate::state::disk::WorkerDisks;
-use crate::tenant::{Ceiling, Tenants};
+use crate::tenant::{Ceiling, TenantMemory, Tenants};
 use crate::topics::Topics;
 use bulkhead_bucket::Buckets;
 use bulkhead_core::assignment::{Assignment, PipelineKey, PipelineReport, TenantUse};
@@ -52,8 +52,8 @@ pub struct FlowParts {
 
 /// Where guests' log lines go: gives a sink for each stage.
 pub trait GuestLogs: Send + Sync + 'static {
-    /// The sink of one stage.
-    fn sink(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog>;
+    /// The sink of one stage. What it keeps of the stage's lines in memory is to be counted in `memory`, which is its tenant's.
+    fn sink(&self, pipeline: &PipelineKey, stage: &StageName, memory: TenantMemory) -> Arc<dyn GuestLog>;
 }
 
 /// What every pipeline of the worker shares.
@@ -76,8 +76,8 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    pub(crate) fn guest_log(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog> {
-        self.guest_logs.sink(pipeline, stage)
+    pub(crate) fn guest_log(&self, state: &PipelineState, stage: &StageName) -> Arc<dyn GuestLog> {
+        self.guest_logs.sink(&state.key, stage, TenantMemory::of(&state.tenant.memory))
     }
 }
 

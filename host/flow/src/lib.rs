@@ -43,3 +43,4 @@ pub use pipeline::source::stage_config;
 pub use secrets::{SecretSource, granted_here};
 pub use state::alone::{LocalStore, LocalStores};
 pub use state::changelog::changelog_spec;
+pub use tenant::{Kept, TenantMemory};

@@ -1,93 +1,51 @@
 //! The lines of tenants' stages, on their way to control: held for a moment, sent together, bounded.
 //!
-//! Control may be away; then the newest lines are dropped, counted, and the count is told in a line once it is back. A line may come
-//! twice where control's answer was lost. The process's own log has them too.
-//! Must never: hold up a guest, or let one pipeline's lines take the room of another's.
+//! Control may be away; then lines of those that hold most are dropped, counted, and the count is told in a line once it is back
+//! ([`waiting`]). A line may come twice where control's answer was lost. What waits counts as its tenant's memory. The process's own log
+//! has the lines too.
+//! Must never: hold up a guest, or keep a tenant's lines outside of its budget.
+
+mod waiting;
 
 use crate::client::Client;
 use crate::logging::GuestEvents;
 use bulkhead_core::assignment::PipelineKey;
+use bulkhead_core::limits::WAITING_LINES_WORKER_BYTES_MAX;
 use bulkhead_core::log_line::{LogLevel, LogLine, WorkerLines};
 use bulkhead_core::name::StageName;
 use bulkhead_engine::{GuestLog, Level};
-use bulkhead_flow::GuestLogs;
+use bulkhead_flow::{GuestLogs, TenantMemory};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
+use waiting::Waiting;
 
-/// Lines that wait, of all pipelines and of one.
-const WAITING_MAX: usize = 10_000;
-const WAITING_OF_ONE_MAX: usize = 1_000;
-/// Lines, and about how many bytes, that are sent together.
-const TOGETHER_MAX: usize = 500;
-const TOGETHER_BYTES: usize = 1 << 20;
+/// The part of a worker's memory that lines may take: who is set aside for want of memory keeps its lines, so they must not be what is short.
+const MEMORY_PART: u64 = 8;
 /// How often lines are sent.
 const SEND_EVERY: Duration = Duration::from_millis(250);
 /// Longest pause after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// See the module's documentation. Clones share the lines.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct TenantLogs {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-#[derive(Default)]
-struct Waiting {
-    lines: VecDeque<LogLine>,
-    of: BTreeMap<PipelineKey, Of>,
-}
-
-/// What waits of one pipeline.
-#[derive(Default)]
-struct Of {
-    lines: usize,
-    dropped: u64,
-}
-
-impl Waiting {
-    fn push(&mut self, line: LogLine) {
-        let full = self.lines.len() >= WAITING_MAX;
-        let of = self.of.entry(line.key.clone()).or_default();
-        if full || of.lines >= WAITING_OF_ONE_MAX {
-            of.dropped += 1;
-            return;
-        }
-        of.lines += 1;
-        self.lines.push_back(line);
-    }
-
-    /// The next lines to send, with what is to be said of dropped ones.
-    fn take(&mut self) -> Vec<LogLine> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        while taken.len() < TOGETHER_MAX && bytes < TOGETHER_BYTES {
-            let Some(line) = self.lines.pop_front() else { break };
-            bytes += line.message.len();
-            if let Some(of) = self.of.get_mut(&line.key) {
-                of.lines -= 1;
-            }
-            taken.push(line);
-        }
-        for (key, of) in &mut self.of {
-            let room = taken.len() < 2 * TOGETHER_MAX;
-            if of.dropped > 0 && of.lines < WAITING_OF_ONE_MAX && room {
-                let message = format!("{} lines were dropped: they came faster than they could be kept", of.dropped);
-                of.dropped = 0;
-                let (key, at_ms) = (key.clone(), now_ms());
-                taken.push(LogLine { key, stage: None, at_ms, level: LogLevel::Warn, code: None, message });
-            }
-        }
-        self.of.retain(|_, of| of.lines > 0 || of.dropped > 0);
-        taken
-    }
-}
-
 impl TenantLogs {
+    /// For a worker that may hold `memory_bytes` for all tenants together.
+    pub(crate) fn new(memory_bytes: u64) -> Self {
+        let bytes_max = WAITING_LINES_WORKER_BYTES_MAX.min(memory_bytes / MEMORY_PART);
+        Self { waiting: Arc::new(Mutex::new(Waiting::new(bytes_max))) }
+    }
+
     /// Sends lines until `stop`, and what is left after it, once.
     pub(crate) async fn send(self, client: Client, worker: String, stop: CancellationToken) {
         let mut batch = WorkerLines { worker, lines: Vec::new() };
+        // Counts what is in the batch as its tenants' memory, until control has it.
+        let mut kept = Vec::new();
         let mut pause = SEND_EVERY;
         loop {
             let last = tokio::select! {
@@ -96,7 +54,8 @@ impl TenantLogs {
             };
             loop {
                 if batch.lines.is_empty() {
-                    batch.lines = self.waiting.lock().take();
+                    let taken = self.waiting.lock().take();
+                    (batch.lines, kept) = (taken.lines, taken.kept);
                 }
                 if batch.lines.is_empty() {
                     pause = SEND_EVERY;
@@ -108,6 +67,7 @@ impl TenantLogs {
                     break;
                 }
                 batch.lines.clear();
+                kept.clear();
             }
             if last {
                 return;
@@ -117,9 +77,9 @@ impl TenantLogs {
 }
 
 impl GuestLogs for TenantLogs {
-    fn sink(&self, pipeline: &PipelineKey, stage: &StageName) -> Arc<dyn GuestLog> {
-        let events = GuestEvents.sink(pipeline, stage);
-        Arc::new(Sink { logs: self.clone(), events, key: pipeline.clone(), stage: stage.clone() })
+    fn sink(&self, pipeline: &PipelineKey, stage: &StageName, memory: TenantMemory) -> Arc<dyn GuestLog> {
+        let events = GuestEvents.sink(pipeline, stage, memory.clone());
+        Arc::new(Sink { logs: self.clone(), events, key: pipeline.clone(), stage: stage.clone(), memory })
     }
 }
 
@@ -128,6 +88,7 @@ struct Sink {
     events: Arc<dyn GuestLog>,
     key: PipelineKey,
     stage: StageName,
+    memory: TenantMemory,
 }
 
 impl GuestLog for Sink {
@@ -141,53 +102,12 @@ impl GuestLog for Sink {
             Level::Error => LogLevel::Error,
         };
         let (key, stage, message) = (self.key.clone(), Some(self.stage.clone()), message.to_owned());
-        self.logs.waiting.lock().push(LogLine { key, stage, at_ms: now_ms(), level, code: None, message });
+        let line = LogLine { key, stage, at_ms: now_ms(), level, code: None, message };
+        self.logs.waiting.lock().push(line, &self.memory);
     }
 }
 
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(pipeline: &str, message: &str) -> LogLine {
-        let key = PipelineKey {
-            tenant: "acme".parse().unwrap(),
-            project: "default".parse().unwrap(),
-            pipeline: pipeline.parse().unwrap(),
-        };
-        LogLine { key, stage: None, at_ms: 1, level: LogLevel::Info, code: None, message: message.to_owned() }
-    }
-
-    #[test]
-    fn a_flood_costs_only_its_own_pipeline_and_is_told() {
-        let mut waiting = Waiting::default();
-        (0..WAITING_OF_ONE_MAX + 7).for_each(|n| waiting.push(line("loud", &n.to_string())));
-        waiting.push(line("quiet", "heard"));
-        let mut sent = Vec::new();
-        loop {
-            let taken = waiting.take();
-            if taken.is_empty() {
-                break;
-            }
-            sent.extend(taken);
-        }
-        assert!(sent.iter().any(|line| line.message == "heard"));
-        let told: Vec<_> = sent.iter().filter(|line| line.message.contains("dropped")).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].message.starts_with("7 lines") && told[0].key.pipeline.as_str() == "loud");
-        assert_eq!(sent.len(), WAITING_OF_ONE_MAX + 2);
-        assert!(waiting.of.is_empty(), "nothing is remembered of what is gone");
-    }
-
-    #[test]
-    fn what_is_sent_together_is_bounded_in_bytes() {
-        let mut waiting = Waiting::default();
-        (0..10).for_each(|_| waiting.push(line("p", &"x".repeat(TOGETHER_BYTES / 2))));
-        assert_eq!(waiting.take().len(), 2);
-    }
 }

@@ -91,7 +91,7 @@ impl Worker {
         let buckets = Buckets::open(&arguments.buckets_in(data_dir)).map_err(anyhow::Error::msg)?;
         let file = AssignmentFile::open(data_dir, scope.slot())?;
         let slot = scope.slot().to_owned();
-        let logs = TenantLogs::default();
+        let logs = TenantLogs::new(config.memory_bytes);
         let secrets = WorkerSecrets::open(client.clone(), vault, file.folder(), scope.slot())?;
         let log_seals = log.seals();
         let flow = Flow::start(FlowParts {

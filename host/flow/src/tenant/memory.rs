@@ -1,4 +1,5 @@
-//! What a worker holds in memory for a tenant: batches, outputs that wait for their commit, and the memory of its guests.
+//! What a worker holds in memory for a tenant: batches, outputs that wait for their commit, lines that wait to be sent, and the memory of
+//! its guests.
 //!
 //! At the tenant's budget its pipelines hold one batch each and no more, idle instances go, and nothing else changes: it is slower, and
 //! nothing of it fails. What its consumers may have fetched ahead is a part of the budget, divided among its pipelines.
@@ -28,7 +29,7 @@ const FREE_FOR_ONE: u64 = 20;
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// Bytes of batches and outputs.
+    /// Bytes of batches, outputs and lines.
     buffered: AtomicU64,
     /// Bytes of linear memory of its instances.
     pub(crate) guests: GuestBytes,
@@ -74,6 +75,40 @@ impl Memory {
         let consumers = self.consumers.fetch_add(1, Ordering::AcqRel) + 1;
         let ahead = self.budget.load(Ordering::Acquire) / AHEAD_PART / consumers;
         (Consumer(self.clone()), ahead.max(AHEAD_MIN).min(most))
+    }
+}
+
+/// Where others than the record path count what they keep for a tenant, so that its budget and the worker's ceiling see that too. Clones
+/// count together; one that is made by default counts for nobody.
+#[derive(Clone, Default)]
+pub struct TenantMemory(Arc<Memory>);
+
+impl TenantMemory {
+    pub(crate) fn of(memory: &Arc<Memory>) -> Self {
+        Self(memory.clone())
+    }
+
+    /// Counts these bytes as held for the tenant, until the value is dropped. Never waits and never refuses: who keeps something bounds it.
+    pub fn keep(&self, bytes: u64) -> Kept {
+        self.0.hold(bytes);
+        Kept { memory: self.0.clone(), bytes }
+    }
+
+    /// Bytes that are held for the tenant now, by the record path too.
+    pub fn held(&self) -> u64 {
+        self.0.held()
+    }
+}
+
+/// Bytes that are kept for a tenant, until dropped.
+pub struct Kept {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.memory.release(self.bytes);
     }
 }
 

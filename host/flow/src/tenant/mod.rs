@@ -12,6 +12,7 @@ mod room;
 mod waits;
 
 pub(crate) use memory::{Ceiling, Consumer, Memory};
+pub use memory::{Kept, TenantMemory};
 pub(crate) use room::{Full, Idle, Place, Placed, Room};
 pub(crate) use waits::Waits;
 

@@ -131,6 +131,33 @@ fn pipelines_of_one_tenant_share_its_memory() {
     assert!(most > BUDGET / 2 && most < BUDGET + PIPELINES as u64 * (2 << 20), "{most} bytes were held");
 }
 
+/// Lines that wait for control count too: at the budget their tenant is slower, nothing of it fails, and it gets on when they are sent.
+#[test]
+fn lines_that_wait_make_their_tenant_slower_and_fail_nothing() {
+    const BUDGET: u64 = 16 << 20;
+    const RECORDS: usize = 60;
+    let world = World::with_topics(1);
+    let worker = world.worker("w");
+    worker.limit(ACME, WorkerLimits { memory_bytes: BUDGET, ..WorkerLimits::default() });
+    // Of the first record comes a line, which alone takes the whole budget, and no output.
+    worker.lines.keep(BUDGET);
+    let mut values = vec!["!0"];
+    values.resize(RECORDS, "a");
+    world.append(ACME, "in", &texts(values));
+    let mut pipeline = simple("log_flood", "");
+    pipeline.spec.batch.records = 1;
+    worker.run(&pipeline);
+    world.settled(&worker, &pipeline);
+    assert_eq!((world.first(ACME, "out").len(), world.dead().len()), (RECORDS - 1, 0));
+    let held = || worker.flow.used()[&pipeline.key.tenant].memory_bytes;
+    assert!(held() >= BUDGET, "{} bytes are held", held());
+    let limit = [("limit", "memoryBytes")];
+    let waited = worker.metric("bulkhead_limited_seconds_total", &limit);
+    assert!(waited > Some(0.0), "no batch waited for another's commit: {waited:?}");
+    worker.lines.let_go();
+    until("what the lines held is given back", || held() < BUDGET);
+}
+
 /// Where the worker itself is short, the tenant that holds most gives way, and nobody else notices.
 #[test]
 fn a_worker_short_of_memory_sets_aside_the_tenant_that_holds_most() {

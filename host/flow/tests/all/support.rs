@@ -11,13 +11,14 @@ use bulkhead_core::scope::{PhysicalTopic, TenantScope, WorkerScope};
 use bulkhead_core::secret::{LentKey, LentKeys, SecretValue, Secrets};
 use bulkhead_core::tenant_limits::WorkerLimits;
 use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, PoolSizes};
-use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, ModuleSource, SecretSource};
+use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, Kept, ModuleSource, SecretSource, TenantMemory};
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::{Keep, Log, TopicSpec};
 use bulkhead_vault::{KEY_BYTES, PipelineKeys};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -89,34 +90,54 @@ impl ModuleSource for Guests {
 
 /// The lines of all stages, each with its tenant.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<(String, String)>>>);
+pub(crate) struct Lines {
+    all: Arc<Mutex<Vec<(String, String)>>>,
+    /// What each counts as its tenant's memory, and what they count together.
+    bytes_each: Arc<AtomicU64>,
+    kept: Arc<Mutex<Vec<Kept>>>,
+}
 
 /// Where one stage's lines go.
 struct LinesOf {
     tenant: String,
-    all: Lines,
+    memory: TenantMemory,
+    lines: Lines,
 }
 
 impl GuestLog for LinesOf {
     fn write(&self, _: Level, message: &str) {
-        self.all.0.lock().unwrap().push((self.tenant.clone(), message.to_owned()));
+        self.lines.all.lock().unwrap().push((self.tenant.clone(), message.to_owned()));
+        match self.lines.bytes_each.load(Ordering::Acquire) {
+            0 => {}
+            bytes => self.lines.kept.lock().unwrap().push(self.memory.keep(bytes)),
+        }
     }
 }
 
 impl GuestLogs for Lines {
-    fn sink(&self, key: &PipelineKey, _: &StageName) -> Arc<dyn GuestLog> {
-        Arc::new(LinesOf { tenant: key.tenant.to_string(), all: self.clone() })
+    fn sink(&self, key: &PipelineKey, _: &StageName, memory: TenantMemory) -> Arc<dyn GuestLog> {
+        Arc::new(LinesOf { tenant: key.tenant.to_string(), memory, lines: self.clone() })
     }
 }
 
 impl Lines {
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap().iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+        self.all.lock().unwrap().iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn of(&self, tenant: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
+        let lines = self.all.lock().unwrap();
         lines.iter().filter(|(whose, _)| whose == tenant).map(|(_, line)| line.clone()).collect()
+    }
+
+    /// From now on each line is kept as if control were away, and counts so many bytes.
+    pub(crate) fn keep(&self, bytes_each: u64) {
+        self.bytes_each.store(bytes_each, Ordering::Release);
+    }
+
+    /// Those that were kept are sent.
+    pub(crate) fn let_go(&self) {
+        self.kept.lock().unwrap().clear();
     }
 }
 

@@ -171,7 +171,7 @@ impl SourceThread {
         for stage in &assignment.spec.stages {
             let module = self.tools.modules.load(&assignment.key.tenant, stage.module).await;
             let config = stage_config(&assignment.spec, stage);
-            let sink = self.tools.guest_log(&assignment.key, &stage.name);
+            let sink = self.tools.guest_log(&self.state, &stage.name);
             let ready = module.and_then(|module| module.stage(config, sink)).map_err(|fault| match fault {
                 Fault::Guest(fault) => LogError::new(fault.kind.code(), fault.message),
                 Fault::Host(fault) => ours(fault),
