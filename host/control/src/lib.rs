@@ -42,7 +42,6 @@ mod sealing;
 mod store;
 mod throughput;
 mod token;
-mod turns;
 mod usage;
 mod watch;
 

@@ -9,7 +9,7 @@ use bulkhead_core::code::Code;
 use bulkhead_core::columns::RecordBatch;
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
-use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
+use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::{PipelinePath, TenantScope};
 use bytes::Bytes;
 use serde_json::Value;
@@ -26,13 +26,13 @@ pub type WriteParquet = fn(columns: &[Column], lines: &[Value]) -> Result<Bytes,
 #[async_trait]
 pub trait Modules: Send + Sync + 'static {
     /// Validates a component and its imports, and compiles it as far as is needed to know that it compiles. May take long; control
-    /// bounds how many run at once ([`crate::ControlConfig::inspections_max`]) and for how long. Adds to `cpu_ms` what it took of a core,
-    /// whatever comes of it.
+    /// bounds how many run at once ([`crate::ControlConfig::inspections_max`]) and for how long; where workers compile in the same process,
+    /// tenants take turns with these too. Adds to `cpu_ms` what it took of a core, whatever comes of it.
     ///
     /// # Errors
     /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::WrongWorld`], [`Code::ImportNotGranted`], [`Code::CompileLimit`] or
     /// [`Code::ModuleInvalid`] where the bytes are at fault; any other code where the host is.
-    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal>;
+    async fn inspect(&self, whose: &TenantId, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal>;
 
     /// Removes what was kept of inspected modules but these.
     ///

@@ -24,4 +24,5 @@ pub mod scope;
 pub mod secret;
 pub mod tenant_limits;
 pub mod time;
+pub mod turns;
 pub mod usage;

@@ -80,7 +80,7 @@ pub struct CompileLimits {
     pub output_bytes: u64,
     /// Threads of the child. Default 2.
     pub threads: u32,
-    /// Children at a time; more wait. Default 2.
+    /// Children at a time; more wait, tenants in turn, and the last place is for a tenant that has none. Default 2.
     pub children: u32,
 }
 

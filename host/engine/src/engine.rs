@@ -16,7 +16,7 @@ use crate::settings;
 use crate::state::State;
 use bulkhead_core::code::Code;
 use bulkhead_core::fault::{Fault, HostFault};
-use bulkhead_core::name::ModuleDigest;
+use bulkhead_core::name::{ModuleDigest, TenantId};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
@@ -134,16 +134,25 @@ impl Engine {
     /// [`Code::NotWasm`], [`Code::CoreModule`], [`Code::ModuleInvalid`], [`Code::WrongWorld`], [`Code::ImportNotGranted`],
     /// [`Code::ModuleTooLarge`], [`Code::CompileLimit`]; [`Code::CompilerFailed`] where the host is at fault.
     pub async fn inspect(&self, wasm: Bytes) -> Result<Inspection, Refusal> {
-        self.inspect_counting(wasm, &AtomicU64::new(0)).await
+        self.look(None, wasm, &AtomicU64::new(0)).await
     }
 
-    /// The same, adding to `cpu_ms` the milliseconds of a core that it took, whatever came of it.
+    /// The same in the tenant's turn, adding to `cpu_ms` the milliseconds of a core that it took, whatever came of it.
     ///
     /// # Errors
     /// As [`Engine::inspect`].
-    pub async fn inspect_counting(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspection, Refusal> {
+    pub async fn inspect_counting(
+        &self,
+        whose: &TenantId,
+        wasm: Bytes,
+        cpu_ms: &AtomicU64,
+    ) -> Result<Inspection, Refusal> {
+        self.look(Some(whose), wasm, cpu_ms).await
+    }
+
+    async fn look(&self, whose: Option<&TenantId>, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspection, Refusal> {
         let digest = digest_of(&wasm).await?;
-        let module = self.obtain(digest, async || Ok(wasm), cpu_ms).await?;
+        let module = self.obtain(whose, digest, async || Ok(wasm), cpu_ms).await?;
         Ok(Inspection { digest, imports: module.imports(), ticks: module.ticks() })
     }
 
@@ -163,6 +172,32 @@ impl Engine {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Bytes, HostFault>>,
     {
+        self.load_in_turn(None, digest, fetch).await
+    }
+
+    /// The same where tenants share the engine: what has to be compiled waits for the tenant's turn, and is fetched then, so that a tenant
+    /// with a hundred new modules holds up none of another's, and no more bytes wait in memory than can be compiled.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub async fn load_for<F, Fut>(&self, whose: &TenantId, digest: ModuleDigest, fetch: F) -> Result<Module, Fault>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, HostFault>>,
+    {
+        self.load_in_turn(Some(whose), digest, fetch).await
+    }
+
+    async fn load_in_turn<F, Fut>(
+        &self,
+        whose: Option<&TenantId>,
+        digest: ModuleDigest,
+        fetch: F,
+    ) -> Result<Module, Fault>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, HostFault>>,
+    {
         let mut not_fetched = None;
         let fetch = async || {
             let wasm = match fetch().await {
@@ -178,7 +213,7 @@ impl Engine {
                 found => Err(Refusal::new(Code::DigestMismatch, format!("{digest} was wanted, {found} was fetched"))),
             }
         };
-        match self.obtain(digest, fetch, &AtomicU64::new(0)).await {
+        match self.obtain(whose, digest, fetch, &AtomicU64::new(0)).await {
             Ok(linked) => Ok(Module::from(linked)),
             Err(refusal) => Err(not_fetched.unwrap_or_else(|| HostFault::new(refusal.code, refusal.detail)).into()),
         }
@@ -186,25 +221,39 @@ impl Engine {
 
     async fn obtain(
         &self,
+        whose: Option<&TenantId>,
         digest: ModuleDigest,
         fetch: impl AsyncFnOnce() -> Result<Bytes, Refusal>,
         cpu_ms: &AtomicU64,
     ) -> Result<Arc<Linked>, Refusal> {
-        let turn = self.turn(digest);
-        let _held = turn.lock().await;
-        if let Some(linked) = self.in_use(digest) {
+        {
+            let lock = self.lock(digest);
+            let _held = lock.lock().await;
+            if let Some(linked) = self.at_hand(digest).await? {
+                return Ok(linked);
+            }
+        }
+        // The turn first, then the lock: whoever wants the same module waits in its own turn, not in that of a tenant with a hundred.
+        let place = self.shared.compiler.place(whose).await;
+        let lock = self.lock(digest);
+        let _held = lock.lock().await;
+        if let Some(linked) = self.at_hand(digest).await? {
             return Ok(linked);
         }
-        let cached = self.blocking(move |shared| shared.take_cached(digest)).await?;
-        let linked = match cached {
-            Some(linked) => linked,
-            None => {
-                let code = self.shared.compiler.compile(fetch().await?, cpu_ms).await?;
-                self.blocking(move |shared| shared.keep_compiled(digest, &code)).await??
-            }
-        };
-        let linked = Arc::new(linked);
+        let code = self.shared.compiler.compile(&place, fetch().await?, cpu_ms).await?;
+        let linked = Arc::new(self.blocking(move |shared| shared.keep_compiled(digest, &code)).await??);
         self.shared.remember(digest, &linked);
+        Ok(linked)
+    }
+
+    /// The module where it is in use or its code in the cache. Call it with the module's lock held.
+    async fn at_hand(&self, digest: ModuleDigest) -> Result<Option<Arc<Linked>>, Refusal> {
+        if let Some(linked) = self.in_use(digest) {
+            return Ok(Some(linked));
+        }
+        let cached = self.blocking(move |shared| shared.take_cached(digest)).await?;
+        let linked = cached.map(Arc::new);
+        linked.iter().for_each(|linked| self.shared.remember(digest, linked));
         Ok(linked)
     }
 
@@ -213,15 +262,15 @@ impl Engine {
     }
 
     /// The lock that those who want one module take.
-    fn turn(&self, digest: ModuleDigest) -> Arc<tokio::sync::Mutex<()>> {
+    fn lock(&self, digest: ModuleDigest) -> Arc<tokio::sync::Mutex<()>> {
         let mut under_way = self.shared.under_way.lock();
-        under_way.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = under_way.get(&digest).and_then(Weak::upgrade) {
-            return turn;
+        under_way.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = under_way.get(&digest).and_then(Weak::upgrade) {
+            return lock;
         }
-        let turn = Arc::default();
-        under_way.insert(digest, Arc::downgrade(&turn));
-        turn
+        let lock = Arc::default();
+        under_way.insert(digest, Arc::downgrade(&lock));
+        lock
     }
 
     /// Runs what reads files or maps code where it delays nobody.

@@ -47,7 +47,7 @@ impl Modules {
             }
             Ok(bytes.into())
         };
-        let module = self.engine.load(digest, fetch).await?;
+        let module = self.engine.load_for(tenant, digest, fetch).await?;
         self.loaded.lock().insert(digest, module.clone());
         Ok(module)
     }

@@ -10,7 +10,7 @@ use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
-use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TopicName};
+use bulkhead_core::name::{ModuleDigest, PipelineName, ProjectId, TenantId, TopicName};
 use bulkhead_core::scope::{GroupId, PipelinePath, TenantScope};
 use bulkhead_engine::Engine;
 use bulkhead_log::{Keep, Log, LogError, TopicInfo, TopicSpec, record_bytes};
@@ -26,8 +26,8 @@ pub(super) struct EngineModules(pub(super) Engine);
 
 #[async_trait]
 impl Modules for EngineModules {
-    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
-        match self.0.inspect_counting(wasm, cpu_ms).await {
+    async fn inspect(&self, whose: &TenantId, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
+        match self.0.inspect_counting(whose, wasm, cpu_ms).await {
             Ok(found) => Ok(Inspected { imports: found.imports, ticks: found.ticks }),
             Err(refused) => Err(Refusal::new(refused.code, refused.detail)),
         }

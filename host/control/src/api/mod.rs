@@ -66,10 +66,10 @@ use crate::problem::Problem;
 use crate::rates::Rates;
 use crate::store::Gone;
 use crate::token::Issuer;
-use crate::turns::Turns;
 use crate::watch::Samples;
 use axum::Router;
 use bulkhead_core::name::TenantId;
+use bulkhead_core::turns::Turns;
 use bulkhead_vault::Vault;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ struct Inner {
     compiled: Paced,
     /// Streams of records and of log lines.
     streams: Counted,
-    inspections: Turns,
+    inspections: Turns<TenantId>,
     erasing: tokio::sync::Mutex<()>,
     /// The assignment of the newest generation that was asked for, as JSON: the pool's, and that of each tenant with workers of its own.
     assignment: tokio::sync::Mutex<HashMap<Option<TenantId>, (u64, Bytes)>>,

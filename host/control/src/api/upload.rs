@@ -236,7 +236,7 @@ async fn inspect(app: &App, tenant: &TenantId, limits: &TenantLimits, staged: &S
 async fn look(app: &App, tenant: &TenantId, staged: &Staged, cpu_ms: &AtomicU64) -> Result<Inspected, Problem> {
     let inspected = timeout(app.config().inspection_time_max, async {
         let _turn = app.inner.inspections.take(tenant).await;
-        Ok::<_, Problem>(app.inner.parts.modules.inspect(staged.read().await?, cpu_ms).await?)
+        Ok::<_, Problem>(app.inner.parts.modules.inspect(tenant, staged.read().await?, cpu_ms).await?)
     });
     match inspected.await {
         Ok(inspected) => inspected,

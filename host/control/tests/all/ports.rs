@@ -38,7 +38,7 @@ pub(crate) const COMPILE_MS: u64 = 400;
 
 #[async_trait]
 impl Modules for MemoryModules {
-    async fn inspect(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
+    async fn inspect(&self, _: &TenantId, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Inspected, Refusal> {
         cpu_ms.fetch_add(COMPILE_MS, Ordering::SeqCst);
         self.asked.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "{SECRET_CAUSE}");

@@ -8,6 +8,8 @@ use super::protocol::{Answer, LINE_BYTES_MAX, Request};
 use crate::config::{CompileLimits, CompilerCommand};
 use crate::engine::Refusal;
 use bulkhead_core::code::Code;
+use bulkhead_core::name::TenantId;
+use bulkhead_core::turns::{Turn, Turns};
 use bytes::Bytes;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -15,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
 
 /// Bytes of the child's last words that are kept.
 const STDERR_BYTES_MAX: u64 = 8 << 10;
@@ -29,31 +30,32 @@ const SIGSEGV: i32 = 11;
 const SIGXCPU: i32 = 24;
 const SIGSYS: i32 = 31;
 
-/// Starts children, a bounded number at a time.
+/// The right to run a child, until dropped.
+pub(crate) struct Place(#[expect(dead_code, reason = "it is held, not read")] Turn<Option<TenantId>>);
+
+/// Starts children, a bounded number at a time; tenants take turns.
 pub(crate) struct Compiler {
     command: CompilerCommand,
     limits: CompileLimits,
     profiling: bool,
-    places: Semaphore,
+    places: Turns<Option<TenantId>>,
     /// Whether the operator was told what the kernel does not let a child give up.
     told: AtomicBool,
 }
 
 impl Compiler {
     pub(crate) fn new(command: CompilerCommand, limits: CompileLimits, profiling: bool) -> Self {
-        Self {
-            command,
-            limits,
-            profiling,
-            places: Semaphore::new(limits.children.max(1) as usize),
-            told: AtomicBool::new(false),
-        }
+        Self { command, limits, profiling, places: Turns::new(limits.children as usize), told: AtomicBool::new(false) }
+    }
+
+    /// Waits for a place. `None` is a program whose engine serves nobody else.
+    pub(crate) async fn place(&self, whose: Option<&TenantId>) -> Place {
+        Place(self.places.take(&whose.cloned()).await)
     }
 
     /// The compiled code of a module, made in a child of its own. Dropping the future kills the child. What the child took of a core is
     /// added to `cpu_ms`, however it ends.
-    pub(crate) async fn compile(&self, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Vec<u8>, Refusal> {
-        let _place = self.places.acquire().await.map_err(|_| failed("the host is stopping"))?;
+    pub(crate) async fn compile(&self, _: &Place, wasm: Bytes, cpu_ms: &AtomicU64) -> Result<Vec<u8>, Refusal> {
         let mut child = self.start()?;
         let wall = Duration::from_millis(self.limits.wall_ms);
         match tokio::time::timeout(wall, self.converse(&mut child, wasm, cpu_ms)).await {

@@ -3,6 +3,8 @@
 use crate::support::*;
 use bulkhead_core::assignment::{Phase, PipelineAssignment};
 use bulkhead_core::code::Code;
+use bulkhead_core::name::ModuleDigest;
+use bulkhead_flow::FlowConfig;
 
 /// A neighbour of another tenant that passes records on.
 struct Neighbour(PipelineAssignment);
@@ -136,4 +138,30 @@ fn a_busy_pipeline_gets_a_lane_of_its_own_and_loses_nothing() {
     for tenant in [ACME, "neighbour"] {
         assert_eq!(world.values(tenant, "out"), world.values(tenant, "in"));
     }
+}
+
+/// New modules of one tenant, however many and however late, keep no turn from another's single pipeline: not to start, not to compile.
+#[test]
+fn new_modules_of_one_tenant_do_not_hold_up_the_start_of_another() {
+    const MANY: usize = 40;
+    let world = World::with_topics(1);
+    world.topics("greedy", 1);
+    let worker = world.worker_with("w", FlowConfig { starts_at_once: 4, ..config() });
+    let many: Vec<_> = (0..MANY)
+        .map(|n| {
+            let mut pipeline = simple_of("greedy", "passthrough", "");
+            pipeline.key.pipeline = format!("p{n}").parse().unwrap();
+            pipeline.spec.stages[0].module = ModuleDigest::of(format!("late {n}").as_bytes());
+            pipeline
+        })
+        .collect();
+    worker.run_all(&many);
+    let mut single = simple("raw", "");
+    single.spec.stages[0].module = ModuleDigest::of(fresh());
+    world.append(ACME, "in", &texts(["a", "b"]));
+    worker.run(&single);
+    world.settled(&worker, &single);
+    assert_eq!(worker.report(&single).totals.records_in, 2);
+    let running = many.iter().filter(|pipeline| worker.report(pipeline).phase == Phase::Running).count();
+    assert_eq!(running, 0, "their modules are still on their way");
 }

@@ -2,6 +2,7 @@
 
 use bulkhead_bucket::{Buckets, BucketsConfig};
 use bulkhead_core::assignment::{Assignment, PipelineAssignment, PipelineKey, PipelineReport};
+use bulkhead_core::code::Code;
 use bulkhead_core::columns::{INHERIT_HEADERS, INHERIT_KEY, INHERIT_TIMESTAMP, Outputs, RecordBatch};
 use bulkhead_core::fault::HostFault;
 use bulkhead_core::limits::BatchLimits;
@@ -14,13 +15,15 @@ use bulkhead_engine::{CompilerCommand, Engine, EngineConfig, GuestLog, Level, Po
 use bulkhead_flow::{Flow, FlowConfig, FlowParts, GuestLogs, Kept, ModuleSource, SecretSource, TenantMemory};
 use bulkhead_log::embedded::EmbeddedLog;
 use bulkhead_log::{Keep, Log, TopicSpec};
+use bulkhead_test_guests::raw;
 use bulkhead_vault::{KEY_BYTES, PipelineKeys};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// The tenant of tests that need only one.
 pub(crate) const ACME: &str = "acme";
@@ -68,8 +71,21 @@ fn engine() -> Engine {
 }
 
 /// The modules `stateful` and `bucketed` are the guests of these names; every other is the component that holds all guests, of which a stage's `config`
-/// names the one that runs.
-struct Guests;
+/// names the one that runs. A module that is none of these is on its way until [`Worker::refuse_late`].
+struct Guests {
+    late: Arc<Semaphore>,
+}
+
+/// A module whose code no cache has: a stage that puts nothing out, with bytes of this process alone behind it.
+pub(crate) fn fresh() -> &'static [u8] {
+    static FRESH: OnceLock<Vec<u8>> = OnceLock::new();
+    FRESH.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos().to_le_bytes();
+        // A custom section: its length, its name's, its name, what it holds.
+        let section = [&[0, 18, 1, b'n'][..], &now].concat();
+        [raw::nameless_spin(), section].concat()
+    })
+}
 
 fn component(module: &str) -> &'static [u8] {
     let own = ["stateful", "bucketed"].into_iter().find(|name| module.starts_with(name));
@@ -83,8 +99,16 @@ impl ModuleSource for Guests {
         digest: ModuleDigest,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, HostFault>> + Send + 'static>> {
         let all = ["stateful", "bucketed", "guests"].map(component);
-        let wanted = all.into_iter().find(|wasm| ModuleDigest::of(wasm) == digest).expect("a guest");
-        Box::pin(async { Ok(wanted.to_vec()) })
+        let wanted = all.into_iter().chain([fresh()]).find(|wasm| ModuleDigest::of(wasm) == digest);
+        let late = self.late.clone();
+        Box::pin(async move {
+            if let Some(wanted) = wanted {
+                return Ok(wanted.to_vec());
+            }
+            // There is never a permit: this ends when the semaphore is closed.
+            drop(late.acquire().await);
+            Err(HostFault::new(Code::ModuleFetch, "it does not come"))
+        })
     }
 }
 
@@ -376,6 +400,7 @@ pub(crate) struct Worker {
     pub(crate) flow: Flow,
     pub(crate) registry: prometheus::Registry,
     pub(crate) lines: Lines,
+    late: Arc<Semaphore>,
     wanted: Mutex<BTreeMap<PipelineKey, PipelineAssignment>>,
     limits: Mutex<BTreeMap<TenantId, WorkerLimits>>,
 }
@@ -389,13 +414,13 @@ impl Worker {
 
     pub(crate) fn start_with(log: Arc<dyn Log>, buckets: Buckets, slot: &str, config: FlowConfig) -> Self {
         let registry = prometheus::Registry::new();
-        let lines = Lines::default();
+        let (lines, late) = (Lines::default(), Arc::new(Semaphore::new(0)));
         let runtime = runtime().handle().clone();
         let flow = Flow::start(FlowParts {
             log,
             engine: engine(),
             buckets,
-            source: Arc::new(Guests),
+            source: Arc::new(Guests { late: late.clone() }),
             secrets: Arc::new(NoSecrets),
             guest_logs: Arc::new(lines.clone()),
             worker: WorkerScope::new(slot).unwrap(),
@@ -403,12 +428,19 @@ impl Worker {
             runtime,
             config,
         });
-        Self { flow: flow.unwrap(), registry, lines, wanted: Mutex::default(), limits: Mutex::default() }
+        Self { flow: flow.unwrap(), registry, lines, late, wanted: Mutex::default(), limits: Mutex::default() }
     }
 
     /// Runs this pipeline too, or this revision of it.
     pub(crate) fn run(&self, pipeline: &PipelineAssignment) {
         self.wanted.lock().unwrap().insert(pipeline.key.clone(), pipeline.clone());
+        self.apply();
+    }
+
+    /// Runs all of these too.
+    pub(crate) fn run_all(&self, pipelines: &[PipelineAssignment]) {
+        let own = pipelines.iter().map(|pipeline| (pipeline.key.clone(), pipeline.clone()));
+        self.wanted.lock().unwrap().extend(own);
         self.apply();
     }
 
@@ -432,6 +464,11 @@ impl Worker {
             tenants: limits.clone(),
             ..Assignment::default()
         });
+    }
+
+    /// Modules that are on their way will not come.
+    pub(crate) fn refuse_late(&self) {
+        self.late.close();
     }
 
     pub(crate) fn report(&self, pipeline: &PipelineAssignment) -> PipelineReport {
@@ -461,6 +498,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.refuse_late();
         if !std::thread::panicking() {
             self.flow.drain();
         }
