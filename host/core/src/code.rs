@@ -200,6 +200,7 @@ codes! {
     UsageTooLarge = "BH0630", 422, "Usage asked for in too many lines";
     CompilerUnconfined = "BH0650", 200, "Compiler with less of a sandbox";
     CompilerForbidden = "BH0651", 422, "Compiler tried what it may not";
+    PositionMoved = "BH0670", 200, "Committed position moved from outside";
 }
 
 impl Code {

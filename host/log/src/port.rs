@@ -184,8 +184,8 @@ pub trait Reader: Send {
     /// Gives the next event, waiting at most `timeout`.
     ///
     /// # Errors
-    /// [`Code::TopicGone`], [`Code::OffsetLost`] and [`Code::LogRefused`] end the reader: close it. Others are passing, and polling may
-    /// go on.
+    /// [`Code::TopicGone`], [`Code::OffsetLost`], [`Code::PositionMoved`] and [`Code::LogRefused`] end the reader: close it. Others are passing,
+    /// and polling may go on.
     fn poll(&mut self, timeout: Duration) -> Result<Event, LogError>;
 
     /// Lets go of partitions that a [`Event::Revoke`] named, once no batch of theirs can still commit.

@@ -2,6 +2,8 @@
 //!
 //! It has not where nothing came for a while, nothing of it is on its way, and the whole pipeline, on whichever workers, has committed up to
 //! the ends of its inputs. That is asked of the log: first the positions, then the ends, so that what is equal was so at the second question.
+//! Where a partition that is owned here has another committed position than the one that was committed here, somebody outside has moved it;
+//! then it is committed again.
 //! A stage that acts on time and an output to a bucket have something to do without a record, so their pipelines stay awake; so does one
 //! whose state would take long to restore.
 //! Must never: park over a record, or over a batch that has yet to commit.
@@ -9,8 +11,11 @@
 use super::Ends;
 use super::source::{Live, SourceThread};
 use crate::parking::{Gate, Turn};
-use bulkhead_core::assignment::Phase;
-use bulkhead_log::{Log, LogError, Membership};
+use crate::pipeline::state::Finished;
+use bulkhead_core::assignment::{Phase, PipelineKey};
+use bulkhead_core::code::Code;
+use bulkhead_log::{Log, LogError, Membership, Source};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -28,7 +33,15 @@ pub(super) struct Quiet {
     turn: Option<Turn>,
     /// Of the last look.
     pub(super) lag: Option<i64>,
-    asked: Option<JoinHandle<Result<Option<Ends>, LogError>>>,
+    asked: Option<JoinHandle<Result<Rest, LogError>>>,
+}
+
+/// What a group has committed of all inputs.
+enum Rest {
+    /// All of it, up to these ends.
+    Done(Ends),
+    /// Not all: these are its positions, by input and partition.
+    Not(Vec<Vec<Option<i64>>>),
 }
 
 impl Quiet {
@@ -66,10 +79,16 @@ impl SourceThread {
             let answer = self.tools.runtime.block_on(asked);
             // Whatever the answer is, it has started.
             live.quiet.turn = None;
-            // Who could not be asked now is asked later.
-            let ends = answer.ok().and_then(Result::ok).flatten();
             live.quiet.lag = None;
-            return ends.filter(|_| self.may_park(live));
+            return match answer {
+                Ok(Ok(Rest::Done(ends))) => Some(ends).filter(|_| self.may_park(live)),
+                Ok(Ok(Rest::Not(committed))) => {
+                    self.put_right(live, &committed);
+                    None
+                }
+                // Who could not be asked now is asked later.
+                _ => None,
+            };
         }
         let lag = live.quiet.lag?;
         if live.quiet.asked.is_some() {
@@ -89,6 +108,26 @@ impl SourceThread {
         None
     }
 
+    /// Commits the positions of partitions again that are owned and committed here, and are said to be elsewhere. Of the others their owners know.
+    fn put_right(&self, live: &Live, committed: &[Vec<Option<i64>>]) {
+        if !self.may_park(live) {
+            return;
+        }
+        // Nothing is on its way, so these are final: what is committed cannot be beyond them by this worker's doing.
+        let own: HashMap<Source, i64> = live.incarnation.positions().into_iter().collect();
+        for (source, owned) in &live.partitions {
+            let position = own.get(source).map_or(owned.position, |position| owned.position.max(*position));
+            let of = committed.get(usize::from(source.topic));
+            let is = of.and_then(|of| of.get(source.partition as usize)).copied().flatten();
+            if is.is_some_and(|is| is != position) {
+                let PipelineKey { tenant, pipeline, .. } = &self.state.key;
+                let (code, partition) = (Code::PositionMoved, source.partition);
+                tracing::warn!(%tenant, %pipeline, partition, %code, "moved from outside; it is committed again");
+                Finished::position(&live.incarnation, *source, owned.epoch, position).send();
+            }
+        }
+    }
+
     /// Whether nothing but a record, or an order, could give it something to do.
     fn may_park(&self, live: &Live) -> bool {
         let config = &self.tools.config;
@@ -106,7 +145,7 @@ impl SourceThread {
 }
 
 /// The ends of all inputs, where all partitions are committed up to them.
-fn done(log: &dyn Log, member: &dyn Membership) -> Result<Option<Ends>, LogError> {
+fn done(log: &dyn Log, member: &dyn Membership) -> Result<Rest, LogError> {
     let committed = log.committed(member.group(), member.topics())?;
     let ends = log.ends(member.topics())?;
     let is_done = |(committed, ends): (&Vec<Option<i64>>, &Vec<i64>)| {
@@ -115,8 +154,8 @@ fn done(log: &dyn Log, member: &dyn Membership) -> Result<Option<Ends>, LogError
             && committed.iter().zip(ends).all(|(at, end)| *at == Some(*end))
     };
     if committed.len() != ends.len() || !committed.iter().zip(&ends).all(is_done) {
-        return Ok(None);
+        return Ok(Rest::Not(committed));
     }
     let ends = ends.into_iter().map(Vec::into_boxed_slice);
-    Ok(Some(member.topics().iter().cloned().zip(ends).collect()))
+    Ok(Rest::Done(member.topics().iter().cloned().zip(ends).collect()))
 }

@@ -78,18 +78,7 @@ impl Partition {
 
     /// Commits the position as it is, as if a batch of nothing had ended: the log counts from then how long nobody has used it.
     pub(crate) fn keep_position(&self) {
-        let (incarnation, source, epoch) = (self.incarnation.clone(), self.source, self.epoch);
-        let (next, cost) = (self.position, Cost::default());
-        self.incarnation.send(Finished {
-            incarnation,
-            source,
-            epoch,
-            next,
-            moves: false,
-            held: Vec::new(),
-            cost,
-            holds: Vec::new(),
-        });
+        Finished::position(&self.incarnation, self.source, self.epoch, self.position).send();
     }
 
     async fn work(&mut self, batches: &mut UnboundedReceiver<(Fetched, Hold)>) -> Result<(), LogError> {

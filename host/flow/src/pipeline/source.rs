@@ -91,6 +91,7 @@ pub(super) struct Live {
 pub(super) struct Owned {
     batches: UnboundedSender<(Fetched, Hold)>,
     task: Task<()>,
+    pub(super) epoch: u64,
     pub(super) position: i64,
 }
 
@@ -161,7 +162,7 @@ impl SourceThread {
     /// Says why, and waits. Whether the thread is to end, since only an order helps.
     fn failed(&self, order: &Order, error: &LogError, failures: u32) -> bool {
         let why = (error.code, public_message(error));
-        if matches!(error.code, Code::OffsetLost | Code::StateLost | Code::StateBroken) {
+        if matches!(error.code, Code::OffsetLost | Code::PositionMoved | Code::StateLost | Code::StateBroken) {
             self.state.say(Phase::Failed, Some(why));
             return self.pipeline.rest(order.number);
         }
@@ -275,7 +276,7 @@ impl SourceThread {
                 partition.keep_position();
             }
             let task = self.tools.executor.spawn(&self.state.key.tenant, partition.serve(queue));
-            live.partitions.insert(source, Owned { batches, task, position });
+            live.partitions.insert(source, Owned { batches, task, epoch, position });
             let topic = &live.run.assignment.spec.inputs[usize::from(source.topic)].topic;
             self.state.update(|status| {
                 status.initialised.entry(topic.clone()).or_default().insert(source.partition);
@@ -435,7 +436,10 @@ impl Live {
 
 /// Errors after which the reader is of no use.
 fn ends_reader(code: Code) -> bool {
-    matches!(code, Code::TopicGone | Code::OffsetLost | Code::LogRefused | Code::LogCorrupt | Code::Fenced)
+    matches!(
+        code,
+        Code::TopicGone | Code::OffsetLost | Code::PositionMoved | Code::LogRefused | Code::LogCorrupt | Code::Fenced
+    )
 }
 
 /// What is said of a log that does not answer.
@@ -450,6 +454,10 @@ fn public_message(error: &LogError) -> String {
         Code::TopicGone => "a topic of this pipeline is gone; make it again, or apply a manifest without it".to_owned(),
         Code::OffsetLost => {
             "a committed position is no longer in the log; delete the pipeline and apply it again with the start that you want"
+                .to_owned()
+        }
+        Code::PositionMoved => {
+            "somebody else moved a committed position of this pipeline; delete the pipeline and apply it again with the start that you want"
                 .to_owned()
         }
         Code::StateLost => {

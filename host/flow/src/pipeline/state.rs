@@ -404,6 +404,17 @@ pub(crate) struct Cost {
 }
 
 impl Finished {
+    /// A position as it is, as if a batch of nothing had ended.
+    pub(crate) fn position(incarnation: &Arc<Incarnation>, source: Source, epoch: u64, next: i64) -> Self {
+        let (incarnation, cost) = (incarnation.clone(), Cost::default());
+        Self { incarnation, source, epoch, next, moves: false, held: Vec::new(), cost, holds: Vec::new() }
+    }
+
+    /// Sends it to its pipeline's lane.
+    pub(crate) fn send(self) {
+        self.incarnation.clone().send(self);
+    }
+
     pub(crate) fn may_commit(&self) -> bool {
         self.incarnation.may_commit(self.source, self.epoch)
     }
@@ -430,17 +441,15 @@ impl Finished {
     }
 
     fn let_go(self, committed: bool) {
-        let pipeline = &self.incarnation.pipeline;
-        pipeline.in_lanes.fetch_sub(1, Ordering::AcqRel);
-        drop(self.holds);
-        let mut lanes = self.incarnation.in_lanes.lock();
-        if let Some(waiting) = lanes.get_mut(&(self.source, self.epoch)) {
+        // The position first: where nothing of the pipeline is on its way, its positions are final.
+        if let Some(waiting) = self.incarnation.in_lanes.lock().get_mut(&(self.source, self.epoch)) {
             waiting.batches -= 1;
             if committed {
                 waiting.committed = Some(self.next);
             }
         }
-        drop(lanes);
+        self.incarnation.pipeline.in_lanes.fetch_sub(1, Ordering::AcqRel);
+        drop(self.holds);
         self.incarnation.settled.notify_all();
     }
 }

@@ -77,7 +77,7 @@ impl Member {
     pub(super) fn partitions(&self, positions: &GroupPositions) -> Partitions {
         let mut list = Partitions::new();
         for (source, _, position) in &positions.positions {
-            list.add(self.topics[usize::from(source.topic)].as_str(), source.partition, *position);
+            list.add_stamped(self.topics[usize::from(source.topic)].as_str(), source.partition, *position);
         }
         list
     }

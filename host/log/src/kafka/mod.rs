@@ -23,6 +23,7 @@ mod read;
 mod reader;
 mod sizes;
 mod stall;
+mod stamp;
 mod start;
 mod topics;
 mod trim;

@@ -86,6 +86,15 @@ pub(super) fn text(words: *const c_char) -> String {
     unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned()
 }
 
+/// A copy of bytes that C holds; empty where there are none.
+///
+/// # Safety
+/// `start` is null, or `length` bytes are there.
+unsafe fn bytes(start: *const u8, length: usize) -> Vec<u8> {
+    // SAFETY: by this function's contract.
+    if start.is_null() { Vec::new() } else { unsafe { std::slice::from_raw_parts(start, length) }.to_vec() }
+}
+
 /// A name as C wants it. Names of topics, groups and transactional ids hold no zero byte; one that did would be cut there.
 pub(super) fn c_name(name: &str) -> CString {
     CString::new(name.split('\0').next().unwrap_or_default()).expect("cut before the first zero")
@@ -119,6 +128,8 @@ pub(super) struct Partition {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,
+    /// Of a committed position, what is kept beside it; else empty.
+    pub(super) metadata: Vec<u8>,
     pub(super) error: ErrorCode,
 }
 
@@ -134,6 +145,20 @@ impl Partitions {
         // SAFETY: the list is ours; the name is copied; the element belongs to the list.
         unsafe {
             let element = rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), partition);
+            (*element).offset = offset;
+        }
+    }
+
+    /// The same of a position that is to be committed, with its [`stamp`](super::stamp).
+    pub(super) fn add_stamped(&mut self, topic: &str, partition: i32, offset: i64) {
+        let (topic, stamp) = (c_name(topic), super::stamp::of(offset));
+        // SAFETY: the list is ours; the name is copied; the element belongs to the list, which frees what the allocator of its own library
+        // gave, and that is as long as what is copied into it.
+        unsafe {
+            let element = rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), partition);
+            let metadata = rd::rd_kafka_mem_malloc(std::ptr::null_mut(), stamp.len());
+            std::ptr::copy_nonoverlapping(stamp.as_ptr(), metadata.cast(), stamp.len());
+            ((*element).metadata, (*element).metadata_size) = (metadata, stamp.len());
             (*element).offset = offset;
         }
     }
@@ -186,6 +211,7 @@ pub(super) unsafe fn read_partition(element: *const rd::rd_kafka_topic_partition
             topic: text((*element).topic),
             partition: (*element).partition,
             offset: (*element).offset,
+            metadata: bytes((*element).metadata.cast(), (*element).metadata_size),
             error: (&raw const (*element).err).cast::<ErrorCode>().read(),
         }
     }

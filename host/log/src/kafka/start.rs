@@ -1,6 +1,6 @@
 //! Where a member goes on in partitions that it was given: the committed position, or where the start policy says, committed first.
 //!
-//! Must never: start a partition that had a position from anywhere else.
+//! Must never: start a partition that had a position from anywhere else, or from one that others have moved.
 
 use super::Shared;
 use super::client::Client;
@@ -8,6 +8,7 @@ use super::groups;
 use super::inputs::Inputs;
 use super::native::{NativeError, Partition, Partitions, Queue, describe};
 use super::offsets::{self, EARLIEST, LATEST};
+use super::stamp;
 use crate::{LogError, Source};
 use bulkhead_core::code::Code;
 use bulkhead_core::manifest::Start;
@@ -50,6 +51,7 @@ pub(super) fn positions(
         let Some(source) = inputs.source(&found.topic, found.partition) else { continue };
         check(&found, "asking for its position")?;
         if found.offset >= 0 {
+            stamp::check(inputs.group(), &found)?;
             positions.insert(source, found.offset);
         }
     }
@@ -122,7 +124,7 @@ fn first_positions(admin: &Client, inputs: &Inputs, new: &[Source]) -> Result<Ha
 fn commit(member: &Client, inputs: &Inputs, first: &HashMap<Source, i64>) -> Result<(), NotYet> {
     let mut list = Partitions::new();
     for (source, position) in first {
-        list.add(inputs.topic(*source), source.partition, *position);
+        list.add_stamped(inputs.topic(*source), source.partition, *position);
     }
     let doing = format!("committing first positions of group {}", inputs.group());
     // SAFETY: handle, list and queue are live; the list is copied.
