@@ -124,11 +124,14 @@ attacks! { $
     sockets Sockets: "imports of sockets", "an allow-list of imports", Refused(422, "BH0104");
     forged_tenant ForgedTenant: "the header of another tenant with one's own token", "path, header and token must agree", Refused(400, "BH0042");
     others_topics OthersTopics: "another tenant's topics by every spelling", "names are parsed, physical ones are the host's", Harmless;
+    others_buckets OthersBuckets: "another tenant's bucket by every spelling of name, prefix and key", "names and keys are parsed, prefixes are the host's", Harmless;
+    forged_headers ForgedHeaders: "headers of another tenant's dead letters, replays, usage and revisions on one's own records", "no header says whose a record is, and the last evidence is the host's", Harmless;
     stranger_in_group StrangerInGroup: "joining a pipeline's Kafka group, and moving its positions", "the broker's ACLs", Harmless;
     stranger_transaction StrangerTransaction: "using a worker's transactional id", "the broker's ACLs", Harmless;
     topic_deleted TopicDeleted: "an output topic deleted in mid-flight", "the lane's checks and its quarantine", Stopped("BH0402");
     topic_shrunk TopicShrunk: "a topic that takes less than it is sent", "the lane's checks", Letter("BH0307");
     positions_gone PositionsGone: "positions deleted from outside", "a missing position is an error, never a reset", Stopped("BH0403");
+    positions_moved PositionsMoved: "positions moved from outside, while it runs and while it does not", "its owner commits its own again; a position without the host's mark is an error", Stopped("BH0670");
 }
 
 /// The attacks that a guest is for; none for one that behaves.
@@ -140,6 +143,7 @@ pub const fn attacks(guest: Guest) -> &'static [Attack] {
         Guest::DeepCall => &[Attack::DeepCall],
         Guest::ExhaustMemory => &[Attack::ExhaustMemory],
         Guest::Exits => &[Attack::Exits],
+        Guest::ForgedHeaders => &[Attack::ForgedHeaders],
         Guest::Handles => &[Attack::Handles],
         Guest::HugeOutput => &[Attack::HugeOutput],
         Guest::InitSpins => &[Attack::InitSpins],

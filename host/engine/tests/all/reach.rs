@@ -72,6 +72,20 @@ pub(crate) async fn spin_then_trap() {
     assert!(failure.fuel >= 3 * TURNS, "{} fuel for {TURNS} turns", failure.fuel);
 }
 
+/// Headers are the guest's own affair, whatever their names; that they say nothing to the host is shown where the host reads headers.
+#[tokio::test]
+pub(crate) async fn forged_headers() {
+    let batch = batch(&["a", "b"]);
+    let outputs = instance("forged_headers").await.process(&batch).await.unwrap().outcome.outputs;
+    assert_eq!(values(&outputs), ["a", "b"]);
+    for i in 0..2 {
+        let names: Vec<_> = outputs.headers(i, &batch).map(|(name, _)| name.to_vec()).collect();
+        assert!(names.len() > 10 && names.iter().all(|name| name.starts_with(b"bulkhead-")), "{names:?}");
+    }
+    let failure = run("forged_headers", &["a", "!"]).await.unwrap_err();
+    assert_eq!(guest_fault(&failure).kind, GuestFaultKind::Trap);
+}
+
 #[tokio::test]
 pub(crate) async fn marks_ahead() {
     let failure = run("marks_ahead", &["a", "!", "b"]).await.unwrap_err();

@@ -19,7 +19,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// How long one call to the broker may take.
-const CALL_MAX: Duration = Duration::from_secs(30);
+pub(super) const CALL_MAX: Duration = Duration::from_secs(30);
 
 /// A login that a tenant was given for its own topics, groups and transactions.
 fn own_login(broker: &Broker) -> ClientConfig {
@@ -33,7 +33,7 @@ fn own_login(broker: &Broker) -> ClientConfig {
 }
 
 /// A pipeline of the guest that passes everything on, with this much done.
-fn run(attacker: &Attacker, values: &[&str]) -> Result<()> {
+pub(super) fn run(attacker: &Attacker, values: &[&str]) -> Result<()> {
     attacker.apply(&Stage { config: "passthrough", ..Stage::default() })?;
     attacker.tenant.wait_running(&attacker.name)?;
     attacker.tenant.put(&attacker.name, values)?;
@@ -41,7 +41,7 @@ fn run(attacker: &Attacker, values: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn group(attacker: &Attacker) -> String {
+pub(super) fn group(attacker: &Attacker) -> String {
     format!("_bulkhead.{ATTACKER}.default.{}", attacker.name)
 }
 
@@ -110,8 +110,16 @@ pub(super) fn topic_deleted(attacker: &Attacker, _: Option<&Broker>) -> Result<(
     Ok(())
 }
 
+/// Pauses the pipeline, and waits until it has left its group.
+pub(super) fn pause(attacker: &Attacker) -> Result<()> {
+    attacker.tenant.pause(&attacker.name)?;
+    let paused = |status: &Status| status.phase.as_deref() == Some("paused");
+    attacker.tenant.wait_status(&attacker.name, "it to pause", paused)?;
+    Ok(())
+}
+
 /// Waits until the pipeline says the code that is promised.
-fn says(attacker: &Attacker) -> Result<Status> {
+pub(super) fn says(attacker: &Attacker) -> Result<Status> {
     let code = attacker.attack.answer().code();
     attacker.tenant.wait_status(&attacker.name, "it to say what is wrong", |status| status.code.as_deref() == code)
 }
@@ -134,9 +142,7 @@ pub(super) fn topic_shrunk(attacker: &Attacker, broker: Option<&Broker>) -> Resu
 pub(super) fn positions_gone(attacker: &Attacker, broker: Option<&Broker>) -> Result<()> {
     let broker = broker.context("a broker")?;
     run(attacker, &["0", "1"])?;
-    attacker.tenant.pause(&attacker.name)?;
-    let paused = |status: &Status| status.phase.as_deref() == Some("paused");
-    attacker.tenant.wait_status(&attacker.name, "it to pause", paused)?;
+    pause(attacker)?;
     let admin: AdminClient<DefaultClientContext> = broker.kafka.admin_client().create()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let group = group(attacker);

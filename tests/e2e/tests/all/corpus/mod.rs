@@ -7,7 +7,10 @@
 
 mod arena;
 mod broker;
+mod buckets;
 mod checks;
+mod forged;
+mod moved;
 mod play;
 mod scenes;
 

@@ -2,7 +2,7 @@
 //!
 //! Must never: strike before the neighbour is there, or leave the attacker's pipeline to disturb the next attack.
 
-use super::arena::{ATTACKER, Arena, Ground, enter, probes};
+use super::arena::{ATTACKER, Arena, Ground, NEIGHBOUR, enter, probes};
 use super::scenes::{Scene, Stage, ground, scene};
 use crate::shared::{Guests, manifest, refused, tenant_with_guests};
 use anyhow::{Context, Result, ensure};
@@ -15,6 +15,8 @@ use std::time::Instant;
 /// The attacker's side of one attack.
 pub(super) struct Attacker {
     pub(super) tenant: Tenant,
+    /// The neighbour's own hand: for what it must have before it can be stolen, and to see that nobody touched it.
+    pub(super) neighbour: Tenant,
     pub(super) attack: Attack,
     /// The pipeline's name.
     pub(super) name: String,
@@ -28,7 +30,8 @@ pub(super) fn play(attack: Attack) -> Result<()> {
             Ground::Embedded => tenant_with_guests(&arena.host, &name)?,
             Ground::Kafka => arena.host.tenant_as(ATTACKER, "tenant-admin")?,
         };
-        let attacker = Attacker { tenant, attack, name };
+        let neighbour = arena.host.tenant_as(NEIGHBOUR, "tenant-admin")?;
+        let attacker = Attacker { tenant, neighbour, attack, name };
         let scene = scene(attack);
         attacker.prepare(&scene).with_context(|| format!("preparing {}", attack.name()))?;
         let outcome = strike(arena, &attacker, &scene);

@@ -3,9 +3,9 @@
 //! Must never: have an arm for all others; an attack without a scene does not compile.
 
 use super::arena::{Ground, NEIGHBOUR};
-use super::broker;
 use super::checks::{accounted, coarse_clocks, empty_world, no_way_out, only_a_letter, only_the_bad_one, passes};
 use super::play::{Attacker, Came};
+use super::{broker, buckets, forged, moved};
 use crate::brokers::Broker;
 use crate::shared::{Guests, manifest, refused};
 use anyhow::{Result, ensure};
@@ -60,7 +60,8 @@ pub(super) fn ground(attack: Attack) -> Ground {
         | Attack::StrangerTransaction
         | Attack::TopicDeleted
         | Attack::TopicShrunk
-        | Attack::PositionsGone => Ground::Kafka,
+        | Attack::PositionsGone
+        | Attack::PositionsMoved => Ground::Kafka,
         _ => Ground::Embedded,
     }
 }
@@ -141,11 +142,14 @@ pub(super) fn scene(attack: Attack) -> Scene {
         Attack::HugeRecord => Scene::Other(huge_record),
         Attack::ForgedTenant => Scene::Other(forged_tenant),
         Attack::OthersTopics => Scene::Other(others_topics),
+        Attack::OthersBuckets => Scene::Other(buckets::others_buckets),
+        Attack::ForgedHeaders => Scene::Other(forged::forged_headers),
         Attack::StrangerInGroup => Scene::Other(broker::stranger_in_group),
         Attack::StrangerTransaction => Scene::Other(broker::stranger_transaction),
         Attack::TopicDeleted => Scene::Other(broker::topic_deleted),
         Attack::TopicShrunk => Scene::Other(broker::topic_shrunk),
         Attack::PositionsGone => Scene::Other(broker::positions_gone),
+        Attack::PositionsMoved => Scene::Other(moved::positions_moved),
     }
 }
 
