@@ -7,7 +7,7 @@ use super::list::Mutant;
 /// One guard, broken, and who sees it.
 pub(super) struct Guard {
     pub(super) mutant: Mutant,
-    /// Which test programs, as Cargo is told: `--lib` or `--test=all`.
+    /// Which test programs, as Cargo is told: `--lib`, `--bins` or `--test=all`.
     pub(super) program: &'static str,
     /// How the names of the tests begin.
     pub(super) test: &'static str,

@@ -1,15 +1,17 @@
 //! Breaks one place of the code at a time and sees who notices.
 //!
 //! Where it is the tenant that is taken out ([`list::MUTANTS`]), that is the compiler, or the isolation matrix on SQLite or on PostgreSQL, whose
-//! row-level security may also hold by itself what a query forgot. Where it is a seal, a limit or a rate ([`guards::GUARDS`]), it is
-//! the test that is named beside it, and that passes without the mutant. Each is made in a copy of the repository below `target`, whose control plane is then built and walked
+//! row-level security may also hold by itself what a query forgot. Where it is a seal, a limit, a rate ([`guards::GUARDS`]) or a turn
+//! ([`fairness::FAIRNESS`]), it is the test that is named beside it, and that passes without the mutant. Each is made in a copy of the repository below `target`, whose control plane is then built and walked
 //! by the matrix (`host/control/tests/all/matrix`); the copy's first build is from nothing, the others take what changed. A mutant that
 //! nobody notices has survived, which is a failure, and so is one whose place is not in the code any more.
 //! Must never: touch the files of the checkout.
 
+mod fairness;
 mod guards;
 mod list;
 
+use self::fairness::FAIRNESS;
 use self::guards::{GUARDS, Guard};
 use self::list::{MUTANTS, Mutant};
 use crate::command::{Program, cargo, program, root, target};
@@ -25,7 +27,7 @@ use std::process::Stdio;
 pub(crate) fn run(filter: &str) -> Result<()> {
     let copy = Copy::make()?;
     let walls: Vec<_> = MUTANTS.iter().filter(|mutant| mutant.name.contains(filter)).collect();
-    let guards: Vec<_> = GUARDS.iter().filter(|guard| guard.mutant.name.contains(filter)).collect();
+    let guards: Vec<_> = GUARDS.iter().chain(FAIRNESS).filter(|guard| guard.mutant.name.contains(filter)).collect();
     let survived = without_tenants(&copy, &walls)? + without_guards(&copy, &guards)?;
     println!("{} mutants, {survived} survived", walls.len() + guards.len());
     ensure!(survived == 0, "{survived} mutants survived");
@@ -53,7 +55,7 @@ fn without_tenants(copy: &Copy, chosen: &[&Mutant]) -> Result<usize> {
 
 /// How many of these pass the tests that are named for them.
 fn without_guards(copy: &Copy, chosen: &[&Guard]) -> Result<usize> {
-    for program in ["--lib", "--test=all"] {
+    for program in ["--lib", "--bins", "--test=all"] {
         let tests: Vec<_> = chosen.iter().filter(|guard| guard.program == program).map(|guard| guard.test).collect();
         if tests.is_empty() {
             continue;
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_mutant_is_still_in_the_code() {
-        for mutant in MUTANTS.iter().chain(GUARDS.iter().map(|guard| &guard.mutant)) {
+        for mutant in MUTANTS.iter().chain(GUARDS.iter().chain(FAIRNESS).map(|guard| &guard.mutant)) {
             let code = fs::read_to_string(root().join(mutant.file)).expect(mutant.file);
             assert_eq!(code.matches(mutant.find).count(), 1, "{}", mutant.name);
             assert_ne!(mutant.find, mutant.replace, "{}", mutant.name);
