@@ -3,8 +3,8 @@
 //! Must never: run outside of tests; nothing in the host makes one.
 
 use crate::{
-    Changes, CommitOutcome, Fenced, GroupPositions, Held, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec,
-    Writer,
+    Changes, CommitOutcome, Fenced, GroupPositions, GroupTopics, Held, Log, LogError, PositionsAt, Reader, ReaderSpec,
+    TopicInfo, TopicSpec, Writer,
 };
 use bulkhead_core::code::Code;
 use bulkhead_core::columns::{Outputs, RecordBatch};
@@ -190,6 +190,10 @@ impl Log for Injecting {
 
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
         self.log.committed(group, topics)
+    }
+
+    fn positions(&self, groups: &[GroupTopics]) -> Result<Vec<Option<PositionsAt>>, LogError> {
+        self.log.positions(groups)
     }
 
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError> {

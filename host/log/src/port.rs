@@ -19,7 +19,7 @@ use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
 use bulkhead_core::scope::{GroupId, PhysicalTopic, TransactionalId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +71,15 @@ pub trait Log: Send + Sync + 'static {
     /// The committed position of each partition of each topic, with open transactions waited for; `None` where there is none.
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError>;
 
+    /// What [`Log::committed`] says, of many groups at once and without waiting for open transactions: what one may change is told as it was
+    /// before it. `None` of a group that could not be asked.
+    fn positions(&self, groups: &[GroupTopics]) -> Result<Vec<Option<PositionsAt>>, LogError> {
+        let of = |partitions: Vec<Option<i64>>| (0..).zip(partitions).filter_map(|(p, at)| Some((p, at?))).collect();
+        let ask =
+            |(group, topics): &GroupTopics| Ok(Some(self.committed(group, topics)?.into_iter().map(of).collect()));
+        groups.iter().map(ask).collect()
+    }
+
     /// Forgets a group's positions. No error where there is no such group; [`Code::Conflict`] while it has members.
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError>;
 
@@ -108,6 +117,12 @@ pub trait Log: Send + Sync + 'static {
     /// Opens a transactional producer, fencing any other with this id.
     fn writer(&self, id: &TransactionalId) -> Result<Box<dyn Writer>, LogError>;
 }
+
+/// A group, and topics that it reads.
+pub type GroupTopics = (GroupId, Vec<PhysicalTopic>);
+
+/// The committed positions of a group in each of some topics, by partition. A partition that has none is left out.
+pub type PositionsAt = Vec<BTreeMap<i32, i64>>;
 
 /// A topic to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

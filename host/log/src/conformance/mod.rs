@@ -50,6 +50,7 @@ macro_rules! conformance {
             a_start_offset_is_clamped,
             a_restart_goes_on_from_the_committed_position,
             a_lost_position_is_an_error,
+            positions_of_many_groups_are_told_at_once,
             a_paused_partition_is_silent_until_resumed,
             seeking_reads_again,
             a_group_is_deleted_when_empty,

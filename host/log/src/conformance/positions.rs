@@ -151,3 +151,20 @@ pub fn a_group_is_deleted_when_empty(bench: &Bench) {
     assert_eq!(member.owned[&source(0)].1, 0, "a new group of that name starts afresh");
     assert!(!matches!(member.poll(), Event::Revoke { .. }));
 }
+
+/// Many groups are asked at once, each for what it has where it reads, and none is given what is another's.
+pub fn positions_of_many_groups_are_told_at_once(bench: &Bench) {
+    let (one, two) = (bench.make("one", 2), bench.make("two", 1));
+    bench.append(&one, 1, numbered("v", 0..3));
+    let mut spec = bench.spec("both", &[&one, &two]);
+    spec.inputs[0].start = Start::Latest;
+    Member::join(&*bench.log, spec).owning(3).close();
+    bench.join("other", &[&two]).owning(1).close();
+    let topics = [one, two];
+    let asked = ["both", "other", "nobody"].map(|group| (bench.group(group), topics.to_vec()));
+    let told = bench.log.positions(&asked).expect("positions");
+    let of = |positions: &[(i32, i64)]| positions.iter().copied().collect::<std::collections::BTreeMap<_, _>>();
+    assert_eq!(told[0], Some(vec![of(&[(0, 0), (1, 3)]), of(&[(0, 0)])]));
+    assert_eq!(told[1], Some(vec![of(&[]), of(&[(0, 0)])]));
+    assert_eq!(told[2], Some(vec![of(&[]), of(&[])]), "a group that never was");
+}

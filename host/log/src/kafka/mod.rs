@@ -18,6 +18,7 @@ mod native;
 mod offsets;
 mod opening;
 mod partition;
+mod positions;
 mod produce;
 mod read;
 mod reader;
@@ -38,7 +39,7 @@ use self::groups::Groups;
 use self::read::Fetchers;
 use self::sizes::Sizes;
 use self::topics::TopicCache;
-use crate::{Changes, Log, LogError, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
+use crate::{Changes, GroupTopics, Log, LogError, PositionsAt, Reader, ReaderSpec, TopicInfo, TopicSpec, Writer};
 use bulkhead_core::columns::{Outputs, RecordBatch};
 use bulkhead_core::limits::BatchLimits;
 use bulkhead_core::manifest::Start;
@@ -133,6 +134,10 @@ impl Log for KafkaLog {
 
     fn committed(&self, group: &GroupId, topics: &[PhysicalTopic]) -> Result<Vec<Vec<Option<i64>>>, LogError> {
         offsets::committed(&self.shared, group.as_str(), &names(topics))
+    }
+
+    fn positions(&self, groups: &[GroupTopics]) -> Result<Vec<Option<PositionsAt>>, LogError> {
+        positions::of(&self.shared, groups)
     }
 
     fn delete_group(&self, group: &GroupId) -> Result<(), LogError> {
