@@ -114,6 +114,7 @@ fn assignment(arguments: &BenchArguments, wasm: &[u8]) -> anyhow::Result<Assignm
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
         key_version: 0,
+        ticks: false,
     };
     Ok(Assignment { generation: 1, pipelines: vec![pipeline], ..Assignment::default() })
 }

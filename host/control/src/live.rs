@@ -72,7 +72,7 @@ pub(crate) struct Fares {
     /// The phase that needs most attention; `null` where no worker has reported lately. A parked pipeline is running.
     #[schema(value_type = Option<String>)]
     pub(crate) phase: Option<Phase>,
-    /// Every worker has found nothing to do for a while and has let go of consumers and instances, until the next record.
+    /// No worker has a consumer or instances of it: who looks after it has found nothing to do for a while, and waits for the next record.
     pub(crate) parked: bool,
     #[schema(value_type = Option<String>)]
     pub(crate) code: Option<Code>,
@@ -281,7 +281,9 @@ impl Live {
             .filter(|(_, report)| report.revision >= first_revision)
             .collect();
         let worst = reports.iter().map(|(_, report)| report).max_by_key(|report| gravity(report.phase));
-        let owners = || reports.iter().filter(|(_, report)| report.partitions > 0 || report.parked);
+        // Who stands by knows nothing of the lag.
+        let tells = |report: &PipelineReport| report.partitions > 0 || (report.parked && !report.standby);
+        let owners = || reports.iter().filter(|(_, report)| tells(report));
         Fares {
             phase: worst.map(|report| report.phase),
             parked: !reports.is_empty() && reports.iter().all(|(_, report)| report.parked),

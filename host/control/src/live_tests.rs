@@ -19,6 +19,7 @@ fn report(worker: &str, phase: Phase, lag: i64, partitions: u32) -> WorkerReport
         revision: 2,
         phase,
         parked: false,
+        standby: false,
         code: None,
         message: None,
         lag: Some(lag),
@@ -127,4 +128,22 @@ fn what_a_partial_report_leaves_out_is_as_it_was() {
     partial.partial = false;
     live.hear(partial);
     assert!(live.shares("b").is_empty(), "it is gone from the first");
+}
+
+/// The worker that looks after a pipeline says how it fares; those that stand by for it take nothing from that.
+#[test]
+fn who_stands_by_takes_nothing_from_what_the_others_say() {
+    let live = Live::new(Duration::from_secs(10));
+    let mut stands_by = report("a", Phase::Running, 0, 0);
+    let told = &mut stands_by.pipelines[0];
+    (told.parked, told.standby, told.lag) = (true, true, None);
+    live.hear(stands_by);
+    live.hear(report("b", Phase::Running, 7, 4));
+    let fares = live.fares(&key("p"), 1);
+    assert_eq!((fares.parked, fares.lag, fares.partitions, fares.workers), (false, Some(7), 4, 2));
+    let mut parked = report("b", Phase::Running, 0, 0);
+    parked.pipelines[0].parked = true;
+    live.hear(parked);
+    let fares = live.fares(&key("p"), 1);
+    assert_eq!((fares.phase, fares.parked, fares.lag), (Some(Phase::Running), true, Some(0)));
 }

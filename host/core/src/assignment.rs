@@ -24,6 +24,10 @@ pub struct Assignment {
     /// What a worker keeps of the limits of each tenant that has pipelines here.
     #[serde(default)]
     pub tenants: BTreeMap<TenantId, WorkerLimits>,
+    /// Names the workers that are told the same pipelines as this one, of all hosts that use the same log: they share out among them who
+    /// watches which.
+    #[serde(default)]
+    pub fleet: String,
 }
 
 /// Names one pipeline among all tenants'.
@@ -68,6 +72,13 @@ pub struct PipelineAssignment {
     /// keeps. The keys themselves come with the secrets. 0 where there is nothing to seal.
     #[serde(default)]
     pub key_version: u32,
+    /// Whether a stage acts on time, so that there is something to do without a record. Where it is not said, one may.
+    #[serde(default = "may_tick")]
+    pub ticks: bool,
+}
+
+fn may_tick() -> bool {
+    true
 }
 
 impl PipelineAssignment {
@@ -163,6 +174,9 @@ pub struct PipelineReport {
     /// It runs and has nothing to do, so that it has neither consumer nor instances: both are there again with the next record.
     #[serde(default)]
     pub parked: bool,
+    /// It is parked here because another worker looks after it, who may be at work: this one joins where that is not enough.
+    #[serde(default)]
+    pub standby: bool,
     /// Why it is not running, where it is not.
     pub code: Option<Code>,
     /// The same in words for the tenant.

@@ -153,6 +153,9 @@ const USAGE: &str = "_bulkhead.usage.";
 const STAGED: &str = "_bulkhead.staged/";
 /// The same of the groups of sinks.
 const SINK: &str = "_bulkhead.sink.";
+/// The topic whose partitions are the slots, and how the names of the groups begin that share them out. No tenant's name begins with `_`.
+const SLOTS: &str = "_bulkhead.slots";
+const SLOTS_GROUP: &str = "_bulkhead._slots.";
 
 /// Everything of one tenant is reached through a value of this type.
 ///
@@ -340,6 +343,17 @@ impl WorkerScope {
         TransactionalId(format!("_bulkhead.{}.{group}", self.slot))
     }
 
+    /// The topic whose partitions stand for the slots that pipelines hash to. It never holds a record.
+    pub fn slots_topic(&self) -> PhysicalTopic {
+        PhysicalTopic(SLOTS.to_owned())
+    }
+
+    /// The group in which the workers of one fleet, which are all told the same pipelines, share the slots out among them. Of a fleet's name a
+    /// digest, since it may hold anything.
+    pub fn slots_group(&self, fleet: &str) -> GroupId {
+        GroupId(format!("{SLOTS_GROUP}{}", short(fleet)))
+    }
+
     /// The slot's name.
     pub fn slot(&self) -> &str {
         &self.slot
@@ -395,6 +409,16 @@ mod tests {
         let group = scope.group(&"default".parse().unwrap(), &"flights".parse().unwrap());
         assert!(!group.as_str().starts_with(&scope.topic_prefix()));
         assert!("_bulkhead".parse::<TenantId>().is_err());
+    }
+
+    #[test]
+    fn workers_share_slots_in_a_group_of_their_fleet_that_is_no_tenants() {
+        let [one, two] = ["pool-0", "pool-1"].map(|slot| WorkerScope::new(slot).unwrap());
+        assert_eq!((one.slots_group("a"), one.slots_topic()), (two.slots_group("a"), two.slots_topic()));
+        assert_ne!(one.slots_group("a"), one.slots_group("b"), "other fleets are told other pipelines");
+        let named_so = TenantScope::assume("slots".parse().unwrap());
+        assert_eq!(named_so.own_group(one.slots_group("a").as_str()), None);
+        assert_eq!(TenantScope::owner(one.slots_topic().as_str()), None);
     }
 
     #[test]

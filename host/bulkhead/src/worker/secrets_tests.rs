@@ -39,6 +39,7 @@ fn assigned(stamp: &str) -> PipelineAssignment {
         initialised: BTreeMap::new(),
         secrets: BTreeMap::from([("token".parse().unwrap(), stamp.to_owned())]),
         key_version: 0,
+        ticks: false,
     }
 }
 

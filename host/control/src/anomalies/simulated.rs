@@ -187,6 +187,7 @@ impl Simulated {
             revision: self.revision,
             phase: Phase::Running,
             parked: false,
+            standby: false,
             code: None,
             message: None,
             lag: Some(self.waiting as i64),

@@ -50,7 +50,8 @@ impl Store {
             told.held = held.get(&told.key.tenant).cloned();
         }
         tenants.retain(|tenant, _| pipelines.binary_search_by(|told| told.key.tenant.cmp(tenant)).is_ok());
-        Ok(Assignment { generation, pipelines, erasures, tenants })
+        let fleet = self.fleet_name(fleet).await?;
+        Ok(Assignment { generation, pipelines, erasures, tenants, fleet })
     }
 
     /// What the tenants of one home run, and the generation there.
@@ -78,16 +79,19 @@ impl Store {
         let stamps = entries::stamps(&mut tx).await?;
         let versions = keys::versions(&mut tx, whose).await?;
         drop(tx);
+        // Later is as good: a module is there before who runs it, and stays as it is.
+        let ticking = self.ticking(home).await?;
 
         let mut initialised = Initialised::new();
         for (tenant, project, pipeline, topic, partition) in partitions {
             let topics = initialised.entry(key(&tenant, &project, &pipeline)?).or_default();
             topics.entry(stored(&topic)?).or_default().insert(partition);
         }
-        let pipelines = rows
+        let mut pipelines = rows
             .into_iter()
             .map(|row| told(row, &mut initialised, &stamps, &versions))
-            .collect::<Result<_, Problem>>()?;
+            .collect::<Result<Vec<_>, Problem>>()?;
+        pipelines.iter_mut().for_each(|pipeline| pipeline.ticks = ticking.has(pipeline));
         Ok((generation.cast_unsigned(), pipelines))
     }
 
@@ -147,6 +151,7 @@ fn told(
         // Until its positions are forgotten, nobody may run it.
         paused: paused != 0 || starting_over != 0,
         held: None,
+        ticks: true,
     })
 }
 

@@ -27,6 +27,7 @@ mod deploy;
 mod entries;
 mod erasures;
 mod export;
+mod fleet;
 mod homes;
 mod keys;
 mod leftovers;

@@ -90,6 +90,7 @@ impl Fixture {
             revision: 1,
             phase: Phase::Running,
             parked: false,
+            standby: false,
             code: None,
             message: None,
             lag: Some(0),

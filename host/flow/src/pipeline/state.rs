@@ -69,6 +69,8 @@ pub(crate) struct Status {
     pub(crate) partitions: u32,
     /// It runs, and waits without a thread for something to do.
     pub(crate) parked: bool,
+    /// It is parked here because another worker looks after it.
+    pub(crate) standby: bool,
 }
 
 impl PipelineState {
@@ -89,6 +91,7 @@ impl PipelineState {
             lag: None,
             partitions: 0,
             parked: false,
+            standby: false,
         };
         Self {
             key,
@@ -133,6 +136,7 @@ impl PipelineState {
             revision: status.revision,
             phase: status.phase,
             parked: status.parked,
+            standby: status.standby,
             code: status.code,
             message: status.message,
             lag: status.lag,

@@ -525,6 +525,7 @@ pub(crate) fn pipeline(tenant: &str, text: &str) -> PipelineAssignment {
         initialised: BTreeMap::new(),
         secrets: BTreeMap::new(),
         key_version: 0,
+        ticks: false,
     }
 }
 
