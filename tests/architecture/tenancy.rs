@@ -9,7 +9,7 @@ use crate::workspace::sources;
 use std::path::Path;
 
 /// Where the host makes a scope of a tenant's name, how often, and how its right to is established there.
-const SCOPES: [(&str, usize, &str); 17] = [
+const SCOPES: [(&str, usize, &str); 18] = [
     ("host/bulkhead/src/replay.rs", 1, "a developer's own machine, with what the server gave"),
     ("host/control/src/policy/mod.rs", 1, "the policy check"),
     ("host/control/src/policy/record.rs", 1, "the policy, for the audit's own lines"),
@@ -24,14 +24,16 @@ const SCOPES: [(&str, usize, &str); 17] = [
     ("host/control/src/store/starts.rs", 1, "the background, for pipelines that begin anew"),
     ("host/flow/src/bucket.rs", 1, "the assignment"),
     ("host/flow/src/pipeline/source/join.rs", 1, "the assignment"),
+    ("host/flow/src/pipeline/stand_by.rs", 1, "the assignment"),
     ("host/flow/src/sink/mod.rs", 2, "the assignment"),
     ("host/log/src/conformance/names.rs", 1, "the suite that every log has to pass"),
     ("host/core/src/scope.rs", 0, "where the maker is"),
 ];
 
 /// Queries of the store that name no tenant: a part of each, and why it may.
-const ALL_TENANTS: [(&str, &str, &str); 37] = [
+const ALL_TENANTS: [(&str, &str, &str); 38] = [
     ("assignment.rs", "FROM generation", "the generation is one for all"),
+    ("fleet.rs", "FROM modules WHERE ticks", "workers are told which of every tenant's modules act on time"),
     ("answers.rs", "DELETE FROM answers WHERE kept_ms < $1", "the background prunes by age"),
     ("checkpoints.rs", "FROM audit_chains c LEFT JOIN", "the background looks which chains have grown"),
     ("topic.rs", "code, since_ms FROM audit_topics", "the background sends lines to every tenant's topic"),

@@ -52,6 +52,14 @@ pub struct FlowConfig {
     /// How often the positions of a parked pipeline are committed again, since Kafka forgets those of a group without members after a
     /// while (`offsets.retention.minutes`, a week). Zero for never. Default one day.
     pub keep_positions_every: Duration,
+    /// Records that a pipeline may be behind before workers join it that do not look after it. Zero for none that looks after it alone: all
+    /// workers run all pipelines. Default zero, for a worker without others.
+    pub help_lag_records: u64,
+    /// How long the owner of a pipeline may take for what there is to be done before others join, however much it is. Default 10 s.
+    pub help_after: Duration,
+    /// How long a worker waits for its slots before it looks after all pipelines. A group of KIP-848 that others are in already takes two
+    /// heartbeats, 10 s by default. Default 15 s.
+    pub slots_wait: Duration,
     /// Pipelines that are starting at the same time. Default 64.
     pub starts_at_once: usize,
     /// Bytes of guest memory above which an instance is replaced after its batch. Default 32 MiB.
@@ -79,6 +87,9 @@ impl Default for FlowConfig {
             park_state_bytes: 64 << 20,
             watch_every: Duration::from_secs(1),
             keep_positions_every: Duration::from_secs(24 * 60 * 60),
+            help_lag_records: 0,
+            help_after: Duration::from_secs(10),
+            slots_wait: Duration::from_secs(15),
             starts_at_once: 64,
             recycle_bytes: 32 << 20,
         }

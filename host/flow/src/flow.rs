@@ -118,7 +118,7 @@ impl Flow {
             topics: topics.clone(),
         };
         let tools = Tools {
-            parking: Parking::start(parts.log.clone(), config.clone()),
+            parking: Parking::start(parts.log.clone(), config.clone(), &parts.worker),
             log: parts.log,
             buckets: parts.buckets,
             worker: parts.worker,
@@ -145,6 +145,7 @@ impl Flow {
         let _changing = self.changing.lock();
         let mut pipelines = self.pipelines.lock();
         pipelines.generation = assignment.generation;
+        self.tools.parking.follow(&assignment.fleet);
         self.tools.tenants.assign(&assignment.tenants);
         self.tools.executor.weigh(&assignment.tenants);
         let erasures = std::mem::replace(&mut pipelines.erasures, assignment.erasures);
@@ -232,7 +233,8 @@ impl Flow {
         self.tools.executor.stop();
         // They own nothing any more, so their lag is for their successors to tell.
         let disown = |state: &Arc<PipelineState>| {
-            state.update(|status| (status.lag, status.partitions, status.parked) = (None, 0, false));
+            state.update(|status| (status.lag, status.partitions) = (None, 0));
+            state.update(|status| (status.parked, status.standby) = (false, false));
             state.uses.flush();
         };
         self.pipelines.lock().drained.iter().for_each(disown);

@@ -7,12 +7,13 @@
 mod park;
 pub(crate) mod partition;
 pub(crate) mod source;
+mod stand_by;
 pub(crate) mod state;
 pub(crate) mod ticks;
 
 use crate::flow::Tools;
 use crate::metrics::PipelineMetrics;
-use crate::parking::{Row, Turn};
+use crate::parking::{Row, Turn, slots};
 use bulkhead_core::assignment::{Phase, PipelineAssignment, PipelineReport};
 use bulkhead_core::scope::PhysicalTopic;
 use parking_lot::{Condvar, Mutex};
@@ -29,6 +30,8 @@ pub(crate) type Ends = Box<[(PhysicalTopic, Box<[i64]>)]>;
 pub(crate) struct Pipeline {
     /// Never used twice in this process.
     pub(crate) number: u64,
+    /// Which worker looks after it: the owner of this.
+    pub(crate) slot: i32,
     pub(crate) state: Arc<PipelineState>,
     orders: Arc<Orders>,
     tools: Arc<Tools>,
@@ -39,6 +42,8 @@ pub(crate) struct Pipeline {
     told: AtomicBool,
     /// It was woken to commit its positions again.
     keep: AtomicBool,
+    /// It was woken because whoever looks after it needs help.
+    helps: AtomicBool,
 }
 
 /// What a pipeline is, for this process.
@@ -111,6 +116,7 @@ impl Pipeline {
         let order = Order { number: 1, assignment: Arc::new(assignment), stop: false };
         let pipeline = Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
+            slot: slots::slot_of(&key),
             state,
             orders: Arc::new(Orders { current: Mutex::new(order), changed: Condvar::new() }),
             tools: tools.clone(),
@@ -118,6 +124,7 @@ impl Pipeline {
             at_rest: AtomicBool::new(false),
             told: AtomicBool::new(false),
             keep: AtomicBool::new(false),
+            helps: AtomicBool::new(false),
         });
         tools.parking.gate.enter(pipeline.clone(), false);
         pipeline
@@ -193,8 +200,7 @@ impl Pipeline {
     fn park(self: &Arc<Self>, order: u64, ends: Ends) -> bool {
         self.settle(order, Body::Parked, || {
             self.state.uses.flush();
-            self.state.metrics.rest();
-            self.tools.parking.add(Row { pipeline: self.clone(), ends });
+            self.watch(Row { pipeline: self.clone(), ends, restless: false });
         })
     }
 
@@ -210,9 +216,9 @@ impl Pipeline {
         }
         *body = to;
         self.tools.tenants.rest(&self.state.key.tenant);
+        settled();
         self.told.store(false, Ordering::Release);
         self.at_rest.store(true, Ordering::Release);
-        settled();
         true
     }
 

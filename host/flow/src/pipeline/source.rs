@@ -28,6 +28,7 @@ use bulkhead_core::code::Code;
 use bulkhead_log::{Assigned, Event, Fetched, LogError, Reader, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -107,7 +108,9 @@ impl SourceThread {
         let mut turn = Some(turn);
         // Who wakes goes on running, for all that others see.
         let mut woken = false;
-        self.state.update(|status| woken = std::mem::take(&mut status.parked));
+        self.state.update(|status| (woken, status.parked, status.standby) = (status.parked, false, false));
+        // Once it has joined, it goes on until there is nothing to do, whose slot it is or not.
+        let mut joins = self.pipeline.helps.swap(false, Ordering::AcqRel);
         loop {
             let order = self.orders.current();
             self.state.take_order(order.assignment.revision, order.assignment.starts);
@@ -118,6 +121,13 @@ impl SourceThread {
                 let why = order.assignment.held.as_ref().map(|held| (held.code, held.message.clone()));
                 self.state.say(Phase::Paused, why);
                 if self.pipeline.rest(order.number) {
+                    return;
+                }
+                continue;
+            }
+            joins |= self.tools.parking.owns(self.pipeline.slot);
+            if !joins {
+                if self.pipeline.stand_by(&order) {
                     return;
                 }
                 continue;

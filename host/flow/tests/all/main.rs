@@ -17,6 +17,7 @@ mod pressure;
 mod records;
 mod retries;
 mod sealed;
+mod slots;
 mod state;
 mod support;
 mod ticks;
