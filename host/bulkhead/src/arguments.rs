@@ -183,6 +183,10 @@ pub(crate) struct WorkerArguments {
     /// after which Kafka forgets those of a group that nobody uses; 0 for never
     #[arg(long, default_value_t = 24 * 60 * 60, env = "BULKHEAD_KEEP_POSITIONS_SECONDS")]
     pub(crate) keep_positions_seconds: u64,
+    /// Kafka: records that a pipeline may be behind before the workers join it that do not look after it; 0: all workers run all
+    /// pipelines at all times
+    #[arg(long, default_value_t = 10_000, env = "BULKHEAD_HELP_LAG_RECORDS")]
+    pub(crate) help_lag_records: u64,
     /// Bytes of all instances' scratch files together, each counted with its limit; an instance that finds none left waits
     #[arg(long, default_value_t = bulkhead_core::limits::SCRATCH_WORKER_BYTES, env = "BULKHEAD_SCRATCH_BYTES_MAX")]
     pub(crate) scratch_bytes_max: u64,

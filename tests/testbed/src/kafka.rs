@@ -64,7 +64,7 @@ impl KafkaLogin {
 }
 
 /// What Bulkhead's user must be allowed for these tenants: their topics, those of their stages' state, of their bucket outputs and of their usage, its own
-/// groups and transactional ids, and what topics take.
+/// groups and transactional ids, the topic of workers' slots, and what topics take.
 pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     let prefixed = |resource, name: &str, operation| Acl { resource, name: name.to_owned(), prefixed: true, operation };
     let mut acls = Vec::new();
@@ -78,6 +78,9 @@ pub fn bulkhead_acls(tenants: &[&str]) -> Vec<Acl> {
     }
     for operation in [Operation::Read, Operation::Delete] {
         acls.push(prefixed(Resource::Group, "_bulkhead.", operation));
+    }
+    for operation in [Operation::Read, Operation::Create] {
+        acls.push(Acl::exact(Resource::Topic, "_bulkhead.slots", operation));
     }
     acls.push(prefixed(Resource::TransactionalId, "_bulkhead.", Operation::Write));
     acls.push(Acl::exact(Resource::Cluster, CLUSTER, Operation::Describe));

@@ -81,6 +81,7 @@ fn serve_arguments(arguments: &DemoArguments) -> ServeArguments {
             memory_bytes_max: None,
             park_after_seconds: 0,
             keep_positions_seconds: 0,
+            help_lag_records: 0,
             scratch_bytes_max: bulkhead_core::limits::SCRATCH_WORKER_BYTES,
         },
     }

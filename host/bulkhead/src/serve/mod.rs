@@ -86,7 +86,11 @@ impl Host {
     ///
     /// # Errors
     /// Where one does not start.
-    pub(crate) async fn start(arguments: ServeArguments, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub(crate) async fn start(mut arguments: ServeArguments, stop: CancellationToken) -> anyhow::Result<Self> {
+        if arguments.log.log == LogKind::Embedded {
+            // Its folder is one process's, so there is nobody to share with.
+            arguments.worker.help_lag_records = 0;
+        }
         let with_control = arguments.role != Role::Worker;
         let with_worker = arguments.role != Role::Control;
         let listener = if with_control { Some(bind(arguments.listen).await?) } else { None };

@@ -82,6 +82,7 @@ impl Worker {
             state_folder: Some(data_dir.join("state").join(scope.slot())),
             park_after: Duration::from_secs(arguments.park_after_seconds),
             keep_positions_every: Duration::from_secs(arguments.keep_positions_seconds),
+            help_lag_records: arguments.help_lag_records,
             ..FlowConfig::default()
         };
         if let Some(threads) = arguments.executor_threads {

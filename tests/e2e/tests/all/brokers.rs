@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long records may take to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 /// Every tenant of a test on the shared broker: Bulkhead's user may reach these and no others.
-const TENANTS: [&str; 12] = [
+const TENANTS: [&str; 15] = [
     "consumer-flights",
     "consumer-weather",
     "classic-flights",
@@ -25,6 +25,9 @@ const TENANTS: [&str; 12] = [
     "rated",
     "verdicts",
     "streamed",
+    "woken",
+    "orphaned",
+    "crowded",
 ];
 
 static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());

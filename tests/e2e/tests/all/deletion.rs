@@ -32,13 +32,14 @@ const BUCKET: &str = "{ bucket: flights, prefix: rows/, format: jsonl, roll: { r
         columns: [{ name: n, type: int64 }, { name: by, type: string }, { name: partition, type: int64 }] }";
 const TO_ROWS: &str = "guests:v1\n    config: to_rows";
 
-/// Everything that the broker has under a name of Bulkhead's own, topics and groups.
+/// Everything that the broker has under a name of Bulkhead's own, topics and groups, but for what workers share among them.
 fn hidden(broker: &Broker) -> Result<Vec<String>> {
     let client: BaseConsumer = broker.kafka.admin_client().create()?;
     let (topics, groups) = (client.fetch_metadata(None, ANSWER_MAX)?, client.fetch_group_list(None, ANSWER_MAX)?);
     let topics = topics.topics().iter().map(|topic| topic.name().to_owned());
     let names = topics.chain(groups.groups().iter().map(|group| group.name().to_owned()));
-    let mut hidden: Vec<_> = names.filter(|name| name.starts_with("_bulkhead.")).collect();
+    let workers = |name: &str| name == "_bulkhead.slots" || name.starts_with("_bulkhead._slots.");
+    let mut hidden: Vec<_> = names.filter(|name| name.starts_with("_bulkhead.") && !workers(name)).collect();
     hidden.sort();
     Ok(hidden)
 }

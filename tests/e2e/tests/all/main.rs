@@ -37,6 +37,7 @@ mod sealed;
 mod secrets;
 mod shared;
 mod shell;
+mod slots;
 mod snapshots;
 mod starts;
 mod state;

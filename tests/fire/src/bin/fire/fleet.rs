@@ -21,7 +21,9 @@ impl Fleet {
     /// Starts a worker in a slot, again where one ran there before.
     pub(crate) fn start(&mut self, host: &Host, slot: &str) -> Result<()> {
         if !self.starts.contains_key(slot) {
-            self.starts.insert(slot.to_owned(), host.worker(slot)?);
+            // All of them at all times, or those without partitions would be killed for nothing.
+            let worker = host.worker(slot)?.argument("--help-lag-records").argument("0");
+            self.starts.insert(slot.to_owned(), worker);
         }
         let process = host.start_worker(&self.starts[slot])?;
         self.running.insert(slot.to_owned(), process);
