@@ -128,7 +128,8 @@ fn a_backlog_brings_the_other_worker_and_every_record_is_done_once() -> Result<(
     let lines: Vec<_> = values.iter().map(|value| Line::text(value, value)).collect();
     scene.tenant.produce("p-in", &lines)?;
     let mut out = scene.tenant.out("p", RECORDS)?;
-    (out.sort_unstable(), values.sort_unstable());
+    out.sort_unstable();
+    values.sort_unstable();
     assert_eq!(out, values);
     for worker in &scene.workers {
         let part = done(worker, "p")?;

@@ -66,6 +66,7 @@ fn send(tenants: &[Tenant], rate: usize, seconds: u32) -> Result<Duration> {
             tenant.produce("p-in", &lines)?;
         }
     }
+    // What is measured is so many whole seconds.
     sleep(Duration::from_secs(seconds.into()).saturating_sub(started.elapsed()));
     Ok(late)
 }
@@ -82,6 +83,7 @@ fn measure(case: &Case, seconds: u32) -> Result<()> {
     let serve = host.worker("sizing-0")?;
     let worker = host.start_worker(&serve)?;
     let empty = Used::of(&worker)?;
+    // Nothing is awaited: what it uses meanwhile is measured.
     sleep(Duration::from_secs(WARM.into()));
     let idle = Used::of(&worker)?.cpu.saturating_sub(empty.cpu).as_secs_f64() / f64::from(WARM);
 
