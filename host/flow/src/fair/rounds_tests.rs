@@ -67,6 +67,33 @@ fn who_is_within_its_share_goes_before_those_that_want_more() {
 }
 
 #[test]
+fn those_that_come_with_something_saved_alternate() {
+    let mut rounds = Rounds::default();
+    [0, 0, 0, 1, 1, 1].into_iter().for_each(|i| rounds.push(&tenant(i), i));
+    let mut turn = || {
+        let Turn { tenant, work, advance } = rounds.next().unwrap();
+        rounds.ended(&tenant, advance, QUANTUM);
+        work
+    };
+    assert_eq!([(); 6].map(|()| turn()), [0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn who_owes_is_not_forgotten_with_those_that_are_gone() {
+    let mut rounds = Rounds::default();
+    rounds.push(&tenant(0), 0);
+    let Turn { tenant: owes, advance, .. } = rounds.next().unwrap();
+    rounds.ended(&owes, advance, COST_MAX);
+    // So many others come and go that accounts are closed.
+    for i in 1..1_000 {
+        rounds.push(&tenant(i), i);
+        let Turn { tenant, advance, .. } = rounds.next().unwrap();
+        rounds.ended(&tenant, advance, QUANTUM / 100);
+    }
+    assert!(rounds.accounts.get(&owes).is_some_and(|account| account.credit < 0), "a debt was forgotten");
+}
+
+#[test]
 fn a_pause_forgives_no_debt() {
     let mut rounds = Rounds::default();
     rounds.push(&tenant(1), 1);

@@ -182,12 +182,6 @@ pub(super) const FAIRNESS: &[Guard] = &[
         ("--test=all", "neighbours::new_modules_of_one_tenant"),
     ),
     broken(
-        "memory: guests count",
-        MEMORY,
-        (".saturating_add(self.guests.get())", ".saturating_add(self.guests.get().min(0))"),
-        ("--test=all", "pressure::"),
-    ),
-    broken(
         "memory: at the budget there is one batch for each",
         MEMORY,
         (
