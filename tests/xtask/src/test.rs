@@ -11,6 +11,7 @@ use crate::{data, monitoring, schemathesis, services, setup, wasm};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 /// Runs everything; with arguments, only the tests that `cargo test` chooses by them.
@@ -66,38 +67,36 @@ fn check(steps: &mut Steps) {
     steps.run("documentation", || cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run());
 }
 
-/// All tests; those of the suites named `all` at the same time as the others, since most of them wait for most of their time.
+/// Suites that wait for most of their time, for brokers that start, sessions that run out and groups that settle.
+const WAITING: [&str; 4] = ["embedded", "held_up", "kafka", "moved_group"];
+
+/// All tests; those that mostly wait at the same time as the others. More at a time would not be faster: the others keep the processors busy.
 fn tests(arguments: &[&str]) -> Result<Tally> {
     if !arguments.is_empty() {
         return Tally::of(suites(arguments), Show::Lines);
     }
-    let others = other_suites()?;
+    let (waiting, others): (Vec<_>, Vec<_>) =
+        test_programs()?.into_iter().partition(|name| WAITING.contains(&name.as_str()));
+    let named = |names: Vec<String>| names.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect::<Vec<_>>();
     std::thread::scope(|scope| {
-        let others = scope.spawn(|| -> Result<Tally> {
-            let named = others.iter().flat_map(|name| ["--test", name]);
-            let arguments: Vec<&str> = ["--lib", "--bins"].into_iter().chain(named).collect();
-            let tests = Tally::of(suites(&arguments), Show::Programs)?;
-            Ok(tests + Tally::of(suites(&["--doc"]), Show::Programs)?)
-        });
-        let suites = Tally::of(suites(&["--test", ALL]), Show::Lines);
-        Ok(suites? + others.join().expect("it does not panic")?)
+        let waiting = scope.spawn(|| Tally::of(suites(&named(waiting)), Show::Programs));
+        let others = [vec!["--lib".to_owned(), "--bins".to_owned()], named(others)].concat();
+        let others = Tally::of(suites(&others), Show::Lines)? + Tally::of(suites(&["--doc"]), Show::Lines)?;
+        Ok(others + waiting.join().expect("it does not panic")?)
     })
 }
 
-/// The name of the suites that take most of the time.
-const ALL: &str = "all";
-
-/// Names of test programs other than [`ALL`].
-fn other_suites() -> Result<BTreeSet<String>> {
+/// The names of all test programs, but for those within libraries and programs.
+fn test_programs() -> Result<BTreeSet<String>> {
     let metadata = cargo(["metadata", "--no-deps", "--format-version", "1"]).output()?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let packages = metadata["packages"].as_array().context("packages")?;
     let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
     let suites = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
-    Ok(suites.filter(|name| *name != ALL).map(str::to_owned).collect())
+    Ok(suites.map(str::to_owned).collect())
 }
 
-fn suites(arguments: &[&str]) -> std::process::Command {
+fn suites<S: AsRef<OsStr>>(arguments: &[S]) -> std::process::Command {
     // Two for each processor, as they wait for a server that starts or a lease that runs out.
     let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let command = cargo(["test", "--workspace", "--no-fail-fast"])
@@ -115,10 +114,9 @@ mod tests {
 
     #[test]
     fn no_suite_is_forgotten() {
-        let others = other_suites().unwrap();
-        for name in ["architecture", "kafka", "postgres", "own_schema", "own_database", "embedded", "seeds", "vault"] {
-            assert!(others.contains(name), "{name} is not in {others:?}");
+        let programs = test_programs().unwrap();
+        for name in WAITING.iter().chain(&["all", "architecture", "postgres", "own_schema", "own_database", "vault"]) {
+            assert!(programs.contains(*name), "{name} is not in {programs:?}");
         }
-        assert!(!others.contains(ALL));
     }
 }
