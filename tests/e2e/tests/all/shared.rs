@@ -52,16 +52,19 @@ pub(crate) trait Guests {
 
 /// The manifest of [`Guests::apply_guest`].
 pub(crate) fn manifest(name: &str, guest: &str, limits: &str) -> String {
+    let stage = format!("name: guest\n    module: guests:v1\n    config: {guest}\n    limits: {{ {limits} }}");
+    manifest_of(name, &stage)
+}
+
+/// The manifest of a pipeline with one stage between its topics; what the stage says but its output is `stage`, as lines of YAML.
+pub(crate) fn manifest_of(name: &str, stage: &str) -> String {
     format!(
         "apiVersion: bulkhead/v1
 kind: Pipeline
 name: {name}
 inputs: [{{ topic: {name}-in }}]
 stages:
-  - name: guest
-    module: guests:v1
-    config: {guest}
-    limits: {{ {limits} }}
+  - {stage}
     outputs: {{ out: {{ topic: {name}-out }} }}
 deadLetter: {{ topic: {name}-dead }}
 "

@@ -4,7 +4,7 @@
 
 use super::play::Attacker;
 use crate::brokers::Broker;
-use crate::shared::{Guests, wait_applied};
+use crate::shared::{Guests, manifest_of, wait_applied};
 use anyhow::{Result, ensure};
 use bulkhead_test_guests::wasm;
 use bulkhead_testbed::{Refused, Tenant};
@@ -101,20 +101,8 @@ const KEYS: &[&str] = &[
 ];
 
 fn reach(name: &str, grants: &Value) -> String {
-    format!(
-        "apiVersion: bulkhead/v1
-kind: Pipeline
-name: {name}
-inputs: [{{ topic: {name}-in }}]
-stages:
-  - name: reach
-    module: bucketed:v1
-    buckets: {grants}
-    tickMs: 3600000
-    outputs: {{ out: {{ topic: {name}-out }} }}
-deadLetter: {{ topic: {name}-dead }}
-"
-    )
+    let stage = format!("name: reach\n    module: bucketed:v1\n    buckets: {grants}\n    tickMs: 3600000");
+    manifest_of(name, &stage)
 }
 
 fn grant(bucket: &str, prefix: &str) -> Value {
